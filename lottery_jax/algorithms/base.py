@@ -1,0 +1,61 @@
+"""What every algorithm is: a pair of pure functions, and what a round tells."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from lottery_jax.tickets.schedules import Ladder
+from lottery_jax.tickets.selection import Groups
+from lottery_jax.types import Lane, Mask, Params, Prunable, Trained
+
+
+class Label(NamedTuple):
+    """Whose lane it is: ticket or control, which draw of it, which replicate."""
+
+    lane: str
+    sample: int
+    replicate: int
+
+
+class RoundInfo(NamedTuple):
+    """Everything about one round that is worth keeping; never fed back.
+
+    Attributes:
+      round: its number; round 0 is dense.
+      density: kept fraction of the prunable weights.
+      num_keep: group -> weights that the ladder says are kept.
+      groups: group -> paths of its leaves.
+      prunable: which leaves may be pruned.
+      labels: one per lane, in the order of the lane axis.
+      lanes: what was trained, leaves [N, ...].
+      rewound: what survivors must equal at the start, leaves [R, ...].
+      old_mask: the ticket's mask of the previous round, leaves [R, ...].
+      trained: what came out, leaves [N, ...].
+      start: optimizer step at which training began.
+    """
+
+    round: int
+    density: float
+    num_keep: dict[str, int]
+    groups: Groups
+    prunable: Prunable
+    labels: list[Label]
+    lanes: Lane
+    rewound: Params
+    old_mask: Mask
+    trained: Trained
+    start: int
+
+
+class Algorithm(NamedTuple):
+    """A published method.
+
+    Attributes:
+      init: `init(roots) -> state`, from the root keys of the random streams.
+      step: `step(state) -> (state, RoundInfo)`, one round; the state is a pytree of
+        arrays, all that is needed to go on.
+      ladder: weights to keep in every round, known before the first one runs.
+    """
+
+    init: Callable[[dict], Any]
+    step: Callable[[Any], tuple[Any, RoundInfo]]
+    ladder: Ladder

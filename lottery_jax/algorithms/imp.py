@@ -1,0 +1,246 @@
+"""Iterative magnitude pruning (Frankle & Carbin, arXiv:1803.03635, sec. 2).
+
+1. Draw theta_0. 2. Train to theta_T. 3. Drop the lowest-scored fraction of what is
+left. 4. Rewind the survivors and go on with 2. One-shot pruning is one such round.
+
+Round 0 is no special case: from theta_0 nothing is dropped and nothing is rewound. The
+controls train beside the ticket as lanes of the same compiled program.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lottery_jax import rng
+from lottery_jax.algorithms.base import Algorithm, Label, RoundInfo
+from lottery_jax.errors import ConfigError
+from lottery_jax.tickets import masks, schedules, selection
+from lottery_jax.tickets.controls import CONTROLS
+from lottery_jax.tickets.rewinding import REWINDS
+from lottery_jax.tickets.scores import SCORES
+from lottery_jax.types import Context, Key, Lane, Mask, Model, Params, Trained
+
+REWIND_POINT = "rewind_point"
+"""Name of the snapshot that training must take at the rewind step."""
+
+
+class ImpState(NamedTuple):
+    """What the next round needs; leaves of params and masks are [R, ...].
+
+    Attributes:
+      round: number of the next round, int32 scalar.
+      roots: root keys of the random streams.
+      init: theta_0.
+      rewind_point: theta_k (theta_0 until round 0 has been trained).
+      final: theta_T of the ticket in the previous round (theta_0 before round 0).
+      mask: the ticket's mask in the previous round.
+    """
+
+    round: jax.Array
+    roots: dict[str, Key]
+    init: Params
+    rewind_point: Params
+    final: Params
+    mask: Mask
+
+
+def imp(
+    model: Model,
+    run: Callable[[Lane, jax.Array], Trained],
+    grid: Callable[[int], list[int]],
+    *,
+    learning_rate: float,
+    replicates: int,
+    controls: Mapping[str, int],
+    rounds: int,
+    prune_fraction: float,
+    conv_prune_fraction: float | None = None,
+    output_prune_fraction: float | None = None,
+    scope: str = "layerwise",
+    score: str = "magnitude",
+    rewind: str = "weights",
+    rewind_step: int = 0,
+) -> Algorithm:
+    """Builds the algorithm; the network is initialised and trained only by its steps.
+
+    Args:
+      model: the network.
+      run: `run(lanes, grid) -> Trained`, trains stacked lanes; takes the snapshot
+        `REWIND_POINT` at `rewind_step`.
+      grid: `grid(start) -> steps at which to evaluate`.
+      learning_rate: of every lane.
+      replicates: R, independent repetitions of the whole experiment.
+      controls: name in `CONTROLS` -> how many per replicate.
+      rounds: rounds of pruning after the dense round 0.
+      prune_fraction: of the weights left that a round drops.
+      conv_prune_fraction: the same for convolutions; None: `prune_fraction`.
+      output_prune_fraction: the same for the output layer; None: half of
+        `prune_fraction` layerwise, `prune_fraction` globally; 0: never pruned.
+      scope: name in `SCOPES`: who competes with whom.
+      score: name in `SCORES`: what to keep.
+      rewind: name in `REWINDS`: what to reset survivors to.
+      rewind_step: k of theta_k, an optimizer step.
+
+    Raises:
+      ConfigError: fractions that a global scope cannot have, an emptied layer.
+    """
+    score_of, rewind_to = SCORES[score], REWINDS[rewind]
+    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
+    fractions = layer_fractions(
+        masks.prunable_names(model.prunable(shapes)),
+        default=prune_fraction,
+        conv=conv_prune_fraction,
+        output=output_prune_fraction,
+        scope=scope,
+    )
+    pruned_leaves = {name: name in fractions for name in masks.named_leaves(shapes)}
+    prunable = jax.tree.unflatten(jax.tree.structure(shapes), pruned_leaves.values())
+    groups = selection.SCOPES[scope](list(fractions))
+    sizes = {name: leaf.size for name, leaf in masks.named_leaves(shapes).items()}
+    ladder = schedules.geometric(
+        {group: sum(sizes[name] for name in names) for group, names in groups.items()},
+        {group: fractions[names[0]] for group, names in groups.items()},
+        rounds,
+    )
+    labels = [
+        Label(name, sample, replicate)
+        for name, samples in {"ticket": 1, **controls}.items()
+        for sample in range(samples)
+        for replicate in range(replicates)
+    ]
+
+    @jax.jit
+    def draw(roots) -> tuple[Params, Mask]:
+        def one(replicate):
+            params, _ = model.init(rng.stream(roots, "init", replicate))
+            return params, masks.full(params)
+
+        return jax.vmap(one)(jnp.arange(replicates))
+
+    def init(roots) -> ImpState:
+        theta, mask = draw(roots)
+        state = ImpState(jnp.int32(0), roots, theta, theta, theta, mask)
+        # Committed to a device like all that training returns, or round 1 recompiles.
+        return jax.device_put(state, jax.devices()[0])
+
+    @jax.jit
+    def prepare(state: ImpState, num_keep, hypers) -> tuple[Lane, Params]:
+        """Scores, selects, rewinds, adds the controls: lanes [N], rewound [R]."""
+
+        def one(replicate, init, rewind_point, final, old_mask):
+            def key(name):
+                return rng.stream(state.roots, name, replicate, state.round)
+
+            context = Context(
+                key=None,
+                model=model,
+                prunable=prunable,
+                init=init,
+                rewind_point=rewind_point,
+                final=final,
+                old_mask=old_mask,
+                mask=old_mask,
+            )
+            mask = selection.select(score_of(context), old_mask, num_keep, groups)
+            context = context._replace(mask=mask)
+            params = rewind_to.params(context)
+            ticket = Lane(params, mask, key("order"), hypers)
+            lanes = [ticket]
+            for name, samples in controls.items():
+                control = jax.random.fold_in(
+                    key("control"), sorted(CONTROLS).index(name)
+                )
+                for sample in range(samples):
+                    own = context._replace(
+                        key=jax.random.fold_in(control, sample), lane=ticket
+                    )
+                    lanes.append(CONTROLS[name](own))
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes), params
+
+        lanes, rewound = jax.vmap(one, out_axes=(1, 0))(
+            jnp.arange(replicates),
+            state.init,
+            state.rewind_point,
+            state.final,
+            state.mask,
+        )
+        flat = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
+        return jax.tree.map(flat, lanes), rewound
+
+    @jax.jit
+    def advance(state: ImpState, mask: Mask, trained: Trained) -> ImpState:
+        """The next state; the ticket's lanes stand first on the lane axis."""
+        final, mask, reached = jax.tree.map(
+            lambda leaf: leaf[:replicates],
+            (trained.final, mask, trained.snapshots[REWIND_POINT]),
+        )
+        rewind_point = jax.tree.map(
+            lambda new, old: jnp.where(state.round == 0, new, old),
+            reached,
+            state.rewind_point,
+        )
+        return ImpState(
+            state.round + 1, state.roots, state.init, rewind_point, final, mask
+        )
+
+    def step(state: ImpState) -> tuple[ImpState, RoundInfo]:
+        number = int(state.round)
+        start = 0 if number == 0 or rewind_to.restart else rewind_step
+        steps = grid(start)
+        frozen = number > 0 and rewind_to.freeze_schedule
+        hypers = {
+            "learning_rate": jnp.float32(learning_rate),
+            "schedule_offset": jnp.int32(steps[-1] if frozen else 0),
+        }
+        lanes, rewound = prepare(state, ladder[number], hypers)
+        trained = run(lanes, jnp.array(steps))
+
+        info = RoundInfo(
+            round=number,
+            density=sum(ladder[number].values()) / sum(ladder[0].values()),
+            num_keep=ladder[number],
+            groups=groups,
+            prunable=prunable,
+            labels=labels,
+            lanes=lanes,
+            rewound=rewound,
+            old_mask=state.mask,
+            trained=trained,
+            start=start,
+        )
+        return advance(state, lanes.mask, trained), info
+
+    return Algorithm(init, step, ladder)
+
+
+def layer_fractions(
+    names: list[str],
+    *,
+    default: float,
+    conv: float | None,
+    output: float | None,
+    scope: str,
+) -> dict[str, float]:
+    """Fraction to drop per round for every leaf that is pruned at all.
+
+    Layers are told by the first part of their path: "conv_0/kernel", "output/kernel".
+    """
+    if scope == "global":
+        for field, value in [("conv", conv), ("output", output)]:
+            if value not in (None, 0.0, default):
+                raise ConfigError(
+                    f"algorithm.{field}_prune_fraction",
+                    f"{value}: layers compete globally, so it is prune_fraction "
+                    f"({default}), or 0 to leave this kind of layer whole",
+                )
+    half = default if scope == "global" else default / 2
+    kinds = {
+        "conv": default if conv is None else conv,
+        "output": half if output is None else output,
+    }
+    fractions = {
+        name: kinds.get(name.split("/")[0].split("_")[0], default) for name in names
+    }
+    return {name: fraction for name, fraction in fractions.items() if fraction > 0}

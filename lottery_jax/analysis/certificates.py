@@ -1,0 +1,138 @@
+"""What must hold after every round, checked on the arrays that were really trained.
+
+Nearly every public codebase broke one of these at some time: pruned weights that move,
+survivors that are not reset, controls that change nothing, counts that are off by one.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lottery_jax.algorithms.base import RoundInfo
+from lottery_jax.errors import CertificateError
+from lottery_jax.tickets import masks
+
+
+def certify(info: RoundInfo) -> dict:
+    """Checks a round; returns what was found, to be stored with the round.
+
+    Raises:
+      CertificateError: what does not hold, where and by how much.
+    """
+    found = jax.device_get(
+        _measure(info.lanes, info.trained, info.rewound, info.old_mask)
+    )
+    problems = []
+
+    def check(holds, what, amount):
+        """`holds` and `amount` are [N] or [R]; lanes stand in the order of labels."""
+        for index in np.flatnonzero(~np.asarray(holds)):
+            label = info.labels[index]
+            problems.append(
+                f"{what} in lane {label.lane} {label.sample}, replicate "
+                f"{label.replicate}: {np.asarray(amount)[index]}"
+            )
+
+    check(found["pruned"] == 0, "pruned weights that are not zero", found["pruned"])
+    check(found["revived"] == 0, "weights revived by the new mask", found["revived"])
+    check(found["moved"] == 0, "survivors off their rewind point", found["moved"])
+    replicates = len(found["moved"])
+    kept = {
+        group: sum(found["kept"][name] for name in names)
+        for group, names in info.groups.items()
+    }
+    for group, num in info.num_keep.items():
+        check(kept[group] == num, f"{group} keeps {num} weights, found", kept[group])
+    differs = found["differs"]
+    respects = sum(values.astype(int) for values in differs.values())
+    for name in dict.fromkeys(label.lane for label in info.labels[replicates:]):
+        own = np.array([label.lane == name for label in info.labels])
+        # While dense, a permuted mask is the mask itself; later, one that equals the
+        # ticket's in every replicate is no control.
+        idle = info.density < 1 and not respects[own].any()
+        holds = ~own | (respects <= 1) & (not idle)
+        check(holds, "control differs from its ticket in respects", respects)
+    if problems:
+        shown = "\n  ".join(problems[:5])
+        raise CertificateError(
+            f"round {info.round}: {len(problems)} violations\n  {shown}"
+        )
+    return {
+        "round": info.round,
+        "holds": [
+            "pruned weights are exactly zero at the early-stop step and at the end",
+            "counts match the ladder",
+            "the mask is part of the previous mask",
+            "survivors start from their rewind point bit for bit",
+            "each control differs from its ticket in exactly one respect",
+        ],
+        "num_keep": info.num_keep,
+        "kept": {
+            name: np.asarray(values)[:replicates].tolist()
+            for name, values in found["kept"].items()
+            if name in sum(info.groups.values(), ())
+        },
+        "control_differs_in": {
+            info.labels[index].lane: [name for name in differs if differs[name][index]]
+            for index in range(replicates, len(info.labels))
+        },
+        "diverged": [
+            list(info.labels[index]) for index in np.flatnonzero(found["diverged"])
+        ],
+    }
+
+
+@jax.jit
+def _measure(lanes, trained, rewound, old_mask) -> dict:
+    """Counts per lane [N] or per replicate [R]; the ticket's lanes stand first."""
+    replicates = len(jax.tree.leaves(rewound)[0])
+
+    def count(differing):
+        """Sums a tree of bools [N, ...] over everything but the first axis."""
+        leaves = jax.tree.leaves(differing)
+        return sum(jnp.sum(leaf, axis=range(1, leaf.ndim)) for leaf in leaves)
+
+    def first(tree):
+        return jax.tree.map(lambda leaf: leaf[:replicates], tree)
+
+    def unlike(leaf, other):
+        """Entries whose bits differ; so NaN equals NaN."""
+        if leaf.dtype == jnp.float32:
+            leaf, other = (
+                jax.lax.bitcast_convert_type(x, jnp.uint32) for x in (leaf, other)
+            )
+        return leaf != other
+
+    def unlike_ticket(tree):
+        """Whether a lane has entries other than the ticket of its replicate: [N]."""
+
+        def compare(leaf):
+            stacked = leaf.reshape(-1, replicates, *leaf.shape[1:])
+            return unlike(stacked, stacked[:1]).reshape(leaf.shape)
+
+        return count(jax.tree.map(compare, tree)) > 0
+
+    outside = jax.tree.map(jnp.logical_not, lanes.mask)
+    pruned = sum(
+        count(jax.tree.map(lambda out, leaf: out & (leaf != 0), outside, tree))
+        for tree in (trained.final, trained.best)
+    )
+    mask = first(lanes.mask)
+    survivors = masks.apply(first(lanes.params), mask)
+    losses = [values for name, values in trained.summary.items() if "loss" in name]
+    return {
+        "pruned": pruned,
+        "revived": count(jax.tree.map(lambda new, old: new & ~old, mask, old_mask)),
+        "moved": count(jax.tree.map(unlike, survivors, masks.apply(rewound, mask))),
+        "kept": {
+            name: jnp.sum(leaf, axis=range(1, leaf.ndim))
+            for name, leaf in masks.named_leaves(lanes.mask).items()
+        },
+        "differs": {
+            "params": unlike_ticket(lanes.params),
+            "mask": unlike_ticket(lanes.mask),
+            "key": unlike_ticket(jax.random.key_data(lanes.key)),
+            "hypers": unlike_ticket(lanes.hypers),
+        },
+        "diverged": ~jnp.all(jnp.isfinite(jnp.stack(losses)), axis=0),
+    }

@@ -1,0 +1,215 @@
+"""The config: every field with its meaning and unit, and what it may be.
+
+A file in `configs/` starts from `default()`, changes what its experiment needs and
+returns it. `validate` refuses a wrong value before anything is compiled or written.
+"""
+
+import inspect
+
+from ml_collections import ConfigDict, config_dict
+
+from lottery_jax.algorithms import ALGORITHMS
+from lottery_jax.data import DATASETS, STANDARDIZE
+from lottery_jax.errors import ConfigError, LotteryError, nearest
+from lottery_jax.models import INITIALIZERS, MODELS
+from lottery_jax.tickets import CONTROLS, REWINDS, SCOPES, SCORES
+from lottery_jax.training.lanes import PLANS
+from lottery_jax.training.optimizers import OPTIMIZERS, SCHEDULES
+
+
+def default() -> ConfigDict:
+    """A complete config: LeNet-like MLP on digits, iterative magnitude pruning."""
+    config = ConfigDict()
+
+    config.data = ConfigDict()
+    config.data.name = "digits"
+    config.data.dir = ""  # folder with mnist/ etc.; empty: LOTTERY_DATA_DIR
+    config.data.standardize = "mean_std"  # with the numbers of the training split
+    config.data.validation_size = 200  # examples held out for early stopping
+    config.data.test_size = config_dict.placeholder(
+        int
+    )  # examples; None: all there are
+    config.data.train_size = config_dict.placeholder(int)  # examples; None: the rest
+
+    config.model = ConfigDict()
+    config.model.name = "mlp"
+    config.model.hidden = config_dict.placeholder(tuple)  # widths (mlp only)
+    config.model.initializer = "glorot_normal"  # of kernels; biases start at 0
+
+    config.train = ConfigDict()
+    config.train.optimizer = "adam"
+    config.train.learning_rate = 1.2e-3
+    config.train.schedule = "constant"  # of the learning rate
+    config.train.milestones = ()  # steps at which `piecewise` multiplies by gamma
+    config.train.gamma = 0.1  # factor of `piecewise`
+    config.train.warmup_steps = 0  # steps of linear warm-up
+    config.train.momentum = 0.9  # of `momentum`
+    config.train.weight_decay = 0.0  # per step; not with `adam`
+    config.train.batch_size = 60  # examples per step
+    config.train.steps = 1000  # optimizer steps per round
+    config.train.eval_every = 50  # steps between evaluations
+    config.train.test_curve = False  # evaluate the test split every time as well
+
+    config.algorithm = ConfigDict()
+    config.algorithm.name = "imp"
+    config.algorithm.rounds = 10  # rounds of pruning after the dense round 0
+    config.algorithm.prune_fraction = 0.2  # of the weights left, per round
+    config.algorithm.conv_prune_fraction = config_dict.placeholder(float)  # None: same
+    # None: half of prune_fraction layerwise, the same globally; 0: never pruned.
+    config.algorithm.output_prune_fraction = config_dict.placeholder(float)
+    config.algorithm.scope = "layerwise"  # who competes: layerwise, global
+    config.algorithm.score = "magnitude"  # what to keep
+    config.algorithm.rewind = "weights"  # what survivors are reset to
+    config.algorithm.rewind_step = 0  # optimizer step k of the rewind point; 0: init
+
+    config.controls = ConfigDict()  # lanes beside the ticket, number per replicate
+    config.controls.reinit = 1  # same mask, fresh weights
+    config.controls.shuffle = 0  # same weights, mask permuted within each layer
+    config.controls.random = 1  # same weights, random mask of the same counts
+
+    config.lanes = ConfigDict()
+    config.lanes.plan = "auto"  # vmap, map in chunks, or auto: the faster in a trial
+    config.lanes.chunk = 1  # lanes in a chunk of `map`
+
+    config.seed = ConfigDict()
+    config.seed.root = 0  # of all random streams ...
+    config.seed.init = config_dict.placeholder(int)  # ... but those seeded apart:
+    config.seed.order = config_dict.placeholder(int)  # order of the data
+    config.seed.split = config_dict.placeholder(int)  # split of the data
+    config.seed.control = config_dict.placeholder(int)  # draws of the controls
+
+    config.replicates = 5  # independent repetitions of the whole experiment
+    return config
+
+
+def parse_arg(arg: str | None, presets: dict, config: ConfigDict) -> ConfigDict:
+    """Applies the presets named after the colon of `--config=file.py:one,two`.
+
+    Args:
+      arg: comma-separated names, or None.
+      presets: name -> function that changes a config.
+      config: changed in place and returned.
+
+    Raises:
+      LotteryError: a name that is no preset.
+    """
+    for name in arg.split(",") if arg else ():
+        if name not in presets:
+            raise LotteryError(
+                f"--config: no preset {name!r}; {nearest(name, presets)}"
+            )
+        presets[name](config)
+    return config
+
+
+def validate(config: ConfigDict) -> None:
+    """Refuses values that cannot be right, whatever the data.
+
+    Raises:
+      ConfigError: the field, its value and what it may be.
+    """
+    _choice(config, "data.name", DATASETS)
+    _choice(config, "data.standardize", STANDARDIZE)
+    _choice(config, "model.name", MODELS)
+    _choice(config, "model.initializer", INITIALIZERS)
+    takes = inspect.signature(MODELS[config.model.name]).parameters
+    if config.model.hidden is not None:
+        if "hidden" not in takes:
+            problem = (
+                f"{config.model.name} has widths of its own; {config.model.hidden}"
+            )
+            raise ConfigError("model.hidden", f"{problem} is for mlp")
+        for width in config.model.hidden:
+            if not isinstance(width, int) or width < 1:
+                problem = f"{config.model.hidden}: widths are positive integers"
+                raise ConfigError("model.hidden", problem)
+
+    train = config.train
+    _choice(config, "train.optimizer", OPTIMIZERS)
+    _choice(config, "train.schedule", SCHEDULES)
+    for field in ("train.batch_size", "train.steps", "train.eval_every"):
+        _at_least(config, field, 1)
+    _positive(config, "train.learning_rate")
+    _positive(config, "train.gamma")
+    _at_least(config, "train.weight_decay", 0)
+    if train.optimizer == "adam" and train.weight_decay:
+        problem = f"{train.weight_decay}: adam has none, adamw does"
+        raise ConfigError("train.weight_decay", problem)
+    if not 0 <= train.momentum < 1:
+        raise ConfigError("train.momentum", f"{train.momentum}: expected 0 <= x < 1")
+    if train.eval_every > train.steps:
+        problem = f"{train.eval_every}: beyond the last step, {train.steps}"
+        raise ConfigError("train.eval_every", problem)
+    if not 0 <= train.warmup_steps < train.steps:
+        problem = f"{train.warmup_steps}: expected 0 to steps - 1 = {train.steps - 1}"
+        raise ConfigError("train.warmup_steps", problem)
+    if (train.schedule == "piecewise") != bool(train.milestones):
+        problem = (
+            f"{train.milestones}: steps for the schedule piecewise, and only for it"
+        )
+        raise ConfigError("train.milestones", problem)
+    for step in train.milestones:
+        if not isinstance(step, int) or not 0 < step < train.steps:
+            problem = f"{step}: expected steps between 0 and {train.steps}"
+            raise ConfigError("train.milestones", problem)
+
+    algorithm = config.algorithm
+    _choice(config, "algorithm.name", ALGORITHMS)
+    _choice(config, "algorithm.scope", SCOPES)
+    _choice(config, "algorithm.score", SCORES)
+    _choice(config, "algorithm.rewind", REWINDS)
+    _at_least(config, "algorithm.rounds", 1)
+    _fraction(config, "algorithm.prune_fraction")
+    for field in ("conv_prune_fraction", "output_prune_fraction"):
+        if algorithm[field]:
+            _fraction(config, f"algorithm.{field}")
+    if not 0 <= algorithm.rewind_step < train.steps:
+        problem = (
+            f"{algorithm.rewind_step}: expected 0 to steps - 1 = {train.steps - 1}"
+        )
+        raise ConfigError("algorithm.rewind_step", problem)
+    if REWINDS[algorithm.rewind].restart and algorithm.rewind_step:
+        problem = f"{algorithm.rewind_step}: rewind={algorithm.rewind} restarts at 0"
+        raise ConfigError("algorithm.rewind_step", problem)
+
+    for name in config.controls:
+        if name not in CONTROLS:
+            problem = f"no such control; {nearest(name, CONTROLS)}"
+            raise ConfigError(f"controls.{name}", problem)
+        _at_least(config, f"controls.{name}", 0)
+    _choice(config, "lanes.plan", PLANS)
+    _at_least(config, "lanes.chunk", 1)
+    _at_least(config, "replicates", 1)
+    for name in config.seed:
+        if config.seed[name] is not None:
+            _at_least(config, f"seed.{name}", 0)
+
+
+def _get(config, field):
+    for name in field.split("."):
+        config = config[name]
+    return config
+
+
+def _choice(config, field, valid):
+    value = _get(config, field)
+    if value not in valid:
+        raise ConfigError(field, f"no {value!r}; {nearest(value, valid)}")
+
+
+def _at_least(config, field, low):
+    value = _get(config, field)
+    if not value >= low:
+        raise ConfigError(field, f"{value}: expected at least {low}")
+
+
+def _positive(config, field):
+    value = _get(config, field)
+    if not 0 < value < float("inf"):
+        raise ConfigError(field, f"{value}: expected a positive number")
+
+
+def _fraction(config, field):
+    value = _get(config, field)
+    if not 0 < value < 1:
+        raise ConfigError(field, f"{value}: expected a fraction between 0 and 1")

@@ -1,0 +1,128 @@
+"""From raw arrays to a `Dataset`: seeded splits and standardisation.
+
+Everything is computed on the training split alone; validation and test are transformed
+with its numbers.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from lottery_jax.errors import ConfigError
+from lottery_jax.types import Dataset, Key, Split
+
+
+class Raw(NamedTuple):
+    """What a loader returns: arrays as they are stored.
+
+    Attributes:
+      train: (x [n, ...], y [n]); images are [n, height, width, channels].
+      test: the dataset's own test split, or None where it has none.
+      num_classes: None for regression.
+    """
+
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray] | None
+    num_classes: int | None
+
+
+def make_dataset(
+    raw: Raw,
+    name: str,
+    *,
+    key: Key,
+    validation_size: int,
+    test_size: int | None = None,
+    train_size: int | None = None,
+    standardize: str = "mean_std",
+) -> Dataset:
+    """Splits at random, then standardises with the numbers of the training split.
+
+    Args:
+      raw: arrays of a loader.
+      name: of the dataset, for messages and tables.
+      key: decides which example goes where.
+      validation_size: examples held out of the training data.
+      test_size: examples to use for testing: cut from the dataset's own test split, or
+        held out of the training data where it has none. None: all of its own.
+      train_size: examples to train on; None: all that are left.
+      standardize: name in `STANDARDIZE`.
+
+    Raises:
+      ConfigError: a size that the data do not have.
+    """
+    x, y = raw.train
+    order_key, test_key = jax.random.split(key)
+    order = np.asarray(jax.random.permutation(order_key, len(x)))
+    if raw.test is None:
+        if test_size is None:
+            problem = f"{name} has no test split of its own: say how many examples"
+            raise ConfigError("data.test_size", problem)
+        _check_size("data.test_size", test_size, len(order) - 2)
+        test = x[order[:test_size]], y[order[:test_size]]
+        order = order[test_size:]
+    else:
+        test_size = len(raw.test[0]) if test_size is None else test_size
+        _check_size("data.test_size", test_size, len(raw.test[0]))
+        chosen = np.asarray(jax.random.permutation(test_key, len(raw.test[0])))
+        chosen = np.sort(chosen[:test_size])
+        test = raw.test[0][chosen], raw.test[1][chosen]
+    _check_size("data.validation_size", validation_size, len(order) - 1)
+    left = len(order) - validation_size
+    train_size = left if train_size is None else train_size
+    _check_size("data.train_size", train_size, left)
+    held_out, kept = np.split(order[: validation_size + train_size], [validation_size])
+
+    transform = STANDARDIZE[standardize](x[kept])
+    splits = [(x[kept], y[kept]), (x[held_out], y[held_out]), test]
+    y_dtype = np.float32 if raw.num_classes is None else np.int32
+    return Dataset(
+        *(Split(transform(x).astype(np.float32), y.astype(y_dtype)) for x, y in splits),
+        num_classes=raw.num_classes,
+        name=name,
+    )
+
+
+def _check_size(field: str, size: int, available: int):
+    if not 1 <= size <= available:
+        problem = f"{size} examples asked for, 1 to {available} can be had"
+        raise ConfigError(field, problem)
+
+
+def mean_std(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Zero mean, unit variance, per channel (images) or per feature (vectors)."""
+    axes = tuple(range(train.ndim - 1))
+    mean = train.mean(axes, dtype=np.float64)
+    std = train.std(axes, dtype=np.float64)
+    std = np.where(std > 0, std, 1.0)
+    return lambda x: (x - mean) / std
+
+
+def unit(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The range of the training split becomes [0, 1], one scale for all features."""
+    low, high = float(train.min()), float(train.max())
+    return lambda x: (x - low) / ((high - low) or 1.0)
+
+
+def l2_image(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Each example divided by its own L2 norm (Frankle & Carbin's released code)."""
+    del train
+
+    def transform(x):
+        norm = np.linalg.norm(x.reshape(len(x), -1).astype(np.float64), axis=1)
+        norm = np.where(norm > 0, norm, 1.0)
+        return x / norm.reshape((-1,) + (1,) * (x.ndim - 1))
+
+    return transform
+
+
+def none(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Values as they are stored (MNIST: 0 to 255)."""
+    del train
+    return lambda x: x
+
+
+STANDARDIZE = {"mean_std": mean_std, "unit": unit, "l2_image": l2_image, "none": none}
+"""Name -> function of the training inputs that returns the transform of any inputs."""

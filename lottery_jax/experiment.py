@@ -1,0 +1,147 @@
+"""From a config to results: task and algorithm, then round by round onto the disk."""
+
+import functools
+import os
+import time
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from lottery_jax import config as configs
+from lottery_jax import data, rng
+from lottery_jax.algorithms import ALGORITHMS
+from lottery_jax.algorithms.base import Algorithm
+from lottery_jax.algorithms.imp import REWIND_POINT
+from lottery_jax.analysis.certificates import certify
+from lottery_jax.errors import ConfigError
+from lottery_jax.models import MODELS
+from lottery_jax.reporting import figures, progress, results
+from lottery_jax.training import lanes, loop, losses, optimizers
+from lottery_jax.types import Task
+
+
+def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
+    """Runs an experiment, or goes on with it, and returns its results.
+
+    Everything that can be wrong with the config or the data is found before the
+    directory is touched. Progress is printed.
+
+    Args:
+      config: as `lottery_jax.config.default()` or a file in `configs/` makes it.
+      workdir: directory of the run; see `reporting/results.py` for what it holds.
+
+    Raises:
+      LotteryError: a wrong value, damaged data, an unusable directory, or a round that
+        violates what must hold.
+    """
+    configs.validate(config)
+    workdir = Path(workdir)
+    roots = rng.roots(**_seeds(config))
+    task = make_task(config, roots)
+    algorithm, steps = make_algorithm(config, task, workdir)
+    last = len(algorithm.ladder) - 1
+    with results.open_run(workdir, config.to_dict(), algorithm.ladder) as done:
+        for change in results.record_environment(workdir):
+            progress.say(f"note: {change}; bits may differ from here on")
+        if done > last:
+            progress.say(f"{workdir} is finished: all {done} rounds are there")
+        else:
+            _rounds(algorithm, roots, workdir, done, last, steps)
+        found = results.load_results(workdir)
+        if done <= last or not (workdir / "figures").is_dir():
+            progress.show_end(found.summary, figures.draw(found), workdir)
+    return found
+
+
+def _rounds(algorithm: Algorithm, roots, workdir: Path, done: int, last: int, steps):
+    state = algorithm.init(roots)
+    if done:
+        state = results.restore(workdir, like=state)
+        progress.say(f"going on with round {done} of {workdir}")
+    spent = 0.0
+    for number in range(done, last + 1):
+        start = time.perf_counter()
+        with progress.training(number, last):
+            state, info = algorithm.step(state)
+            jax.block_until_ready(state)
+        certificate = certify(info)
+        seconds = time.perf_counter() - start
+        summary = results.commit(workdir, info, state, certificate, seconds)
+        spent += time.perf_counter() - start
+        left = spent / (number + 1 - done) * (last - number)
+        progress.show_round(summary, last, steps - info.start, left)
+
+
+def make_task(config: ConfigDict, roots: dict) -> Task:
+    """Loads and splits the data, builds the network."""
+    split = config.data.to_dict()
+    dataset = data.load(
+        split.pop("name"), split.pop("dir"), key=rng.stream(roots, "split"), **split
+    )
+    num = len(dataset.train.x)
+    if config.train.batch_size > num:
+        problem = f"{config.train.batch_size}: the training split has {num} examples"
+        raise ConfigError("train.batch_size", problem)
+    options = {k: v for k, v in config.model.to_dict().items() if v is not None}
+    num_outputs = dataset.num_classes or dataset.train.y[0].size
+    model = MODELS[options.pop("name")](
+        dataset.train.x.shape[1:], num_outputs, **options
+    )
+    return losses.make_task(dataset, model)
+
+
+def make_algorithm(
+    config: ConfigDict, task: Task, workdir: Path
+) -> tuple[Algorithm, int]:
+    """Builds the algorithm over a compiled training loop; also T, the steps per round.
+
+    Nothing is compiled before the first round; then `lanes.plan = "auto"` times the
+    plans, and the run directory remembers which was chosen.
+    """
+    settings = config.train
+    snapshots = {REWIND_POINT: config.algorithm.rewind_step}
+    shape = optimizers.SCHEDULES[settings.schedule](
+        settings.steps, settings.milestones, settings.gamma
+    )
+    train = loop.make_train(
+        task,
+        optimizers.OPTIMIZERS[settings.optimizer](
+            settings.momentum, settings.weight_decay
+        ),
+        optimizers.with_warmup(shape, settings.warmup_steps),
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        snapshots=snapshots,
+        test_curve=settings.test_curve,
+    )
+    splits = (task.dataset.train, task.dataset.validation, task.dataset.test)
+
+    def make_runner(stacked):
+        if config.lanes.plan != "auto":
+            plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
+        else:
+            plan = results.remember_plan(
+                workdir, lambda: lanes.choose(train, splits, stacked)
+            )
+        return lanes.make_runner(train, splits, plan)
+
+    grid = functools.partial(
+        loop.evaluation_grid, settings.steps, settings.eval_every, snapshots
+    )
+    options = config.algorithm.to_dict()
+    algorithm = ALGORITHMS[options.pop("name")](
+        task.model,
+        lanes.when_needed(make_runner),
+        grid,
+        learning_rate=settings.learning_rate,
+        replicates=config.replicates,
+        controls=config.controls.to_dict(),
+        **options,
+    )
+    return algorithm, settings.steps
+
+
+def _seeds(config: ConfigDict) -> dict:
+    seeds = config.seed.to_dict()
+    return {"seed": seeds.pop("root"), **seeds}

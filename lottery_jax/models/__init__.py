@@ -1,0 +1,17 @@
+"""Networks by name, as pure functions. The only floor that imports Flax."""
+
+from lottery_jax.models.base import INITIALIZERS, from_linen
+from lottery_jax.models.conv import conv_2, conv_4, conv_6, lenet_5
+from lottery_jax.models.mlp import lenet_300_100, mlp
+
+__all__ = ["INITIALIZERS", "MODELS", "from_linen"]
+
+MODELS = {
+    "conv_2": conv_2,
+    "conv_4": conv_4,
+    "conv_6": conv_6,
+    "lenet_300_100": lenet_300_100,
+    "lenet_5": lenet_5,
+    "mlp": mlp,
+}
+"""Name -> `factory(input_shape, num_outputs, **options) -> Model`."""

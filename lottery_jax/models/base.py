@@ -1,0 +1,51 @@
+"""From a Flax module to a `Model` of pure functions."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lottery_jax.types import Model
+
+INITIALIZERS = {
+    "glorot_normal": nn.initializers.variance_scaling(1.0, "fan_avg", "normal"),
+    "glorot_truncated_normal": nn.initializers.glorot_normal(),
+    "glorot_uniform": nn.initializers.glorot_uniform(),
+    "kaiming_normal": nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
+}
+"""Name -> Flax initializer of kernels. `glorot_normal` is the paper's Gaussian Glorot;
+`glorot_truncated_normal` what TensorFlow and Flax draw under that name (cut at two
+standard deviations); `kaiming_normal` OpenLTH's. Biases start at zero."""
+
+
+def from_linen(module: nn.Module, input_shape: tuple[int, ...]) -> Model:
+    """Makes a `Model` of a Flax Linen module.
+
+    Args:
+      module: called as `module(x [B, *input_shape])`, with `train=` where it takes it.
+      input_shape: shape of one example, without the batch axis.
+    """
+    takes_train = "train" in module.__call__.__annotations__
+
+    def options(train):
+        return {"train": train} if takes_train else {}
+
+    def init(key):
+        example = jnp.zeros((1, *input_shape))
+        variables = module.init(key, example, **options(False))
+        params = variables.pop("params")
+        return params, variables
+
+    def apply(params, state, x, *, train):
+        variables = {"params": params, **state}
+        if not train:
+            return module.apply(variables, x, **options(False)), state
+        return module.apply(variables, x, mutable=list(state), **options(True))
+
+    return Model(init, apply, kernels)
+
+
+def kernels(params):
+    """Prunable by default: every leaf named `kernel`; no biases, no norms."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: path[-1].key == "kernel", params
+    )

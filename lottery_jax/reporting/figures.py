@@ -1,0 +1,148 @@
+"""Figures of a run, PNG and PDF: colour-blind safe, and told apart in grey.
+
+Each lane has its own colour (Okabe and Ito's palette), marker and dashes. Bands are
+95 % confidence intervals over replicates; several draws of one control are averaged
+within their replicate first, since they are not independent of each other.
+"""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from lottery_jax.analysis.statistics import confidence_interval
+from lottery_jax.reporting.results import Results
+
+STYLES = [
+    {"color": "#000000", "marker": "o", "linestyle": "-"},
+    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+    {"color": "#0072B2", "marker": "^", "linestyle": "-."},
+    {"color": "#009E73", "marker": "D", "linestyle": ":"},
+    {"color": "#CC79A7", "marker": "v", "linestyle": (0, (5, 1, 1, 1))},
+    {"color": "#E69F00", "marker": "P", "linestyle": (0, (1, 2))},
+]
+
+AXIS_LABELS = {
+    "early_stop_test_accuracy": "test accuracy at early stop (%)",
+    "early_stop_test_loss": "test loss at early stop",
+    "test_accuracy": "test accuracy at the end of training (%)",
+    "test_loss": "test loss at the end of training",
+    "early_stop_step": "early-stop step (optimizer steps)",
+}
+
+SIZE = (6.4, 4.2)  # inches
+
+
+def draw(results: Results) -> list[Path]:
+    """Draws all figures of a run into its folder `figures`; returns the PNGs."""
+    suffix = "accuracy" if "test_accuracy" in results.summary else "loss"
+    figures = {
+        f"test_{suffix}": against_density(results, f"early_stop_test_{suffix}"),
+        f"test_{suffix}_at_end": against_density(results, f"test_{suffix}"),
+        "early_stop_step": against_density(results, "early_stop_step"),
+        "validation_loss": validation_curves(results),
+    }
+    folder = results.workdir / "figures"
+    folder.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    return [folder / f"{name}.png" for name in figures]
+
+
+def against_density(results: Results, column: str) -> Figure:
+    """A column of the summary against percent of weights remaining, log axis, falling.
+
+    One line and one band per lane. The dashed level is the dense network.
+    """
+    summary = results.summary
+    scale = 100 if column.endswith("accuracy") else 1
+    figure, axes = _axes()
+    for (lane, rows), style in zip(
+        summary.groupby("lane", sort=False), STYLES, strict=False
+    ):
+        density, mean, low, high = _bands(rows, "density", column)
+        axes.plot(100 * density, scale * mean, label=lane, markersize=4, **style)
+        axes.fill_between(
+            100 * density, scale * low, scale * high, alpha=0.18, color=style["color"]
+        )
+    ticket = summary[(summary.lane == "ticket") & (summary["round"] == 0)]
+    level = scale * ticket[column].mean()
+    axes.axhline(level, color="0.5", linewidth=0.8, linestyle=(0, (6, 4)), zorder=0)
+    axes.text(
+        *(0.995, level, "dense"),
+        transform=axes.get_yaxis_transform(),
+        ha="right",
+        va="bottom",
+        color="0.4",
+        fontsize=8,
+    )
+    _density_axis(axes, 100 * summary.density.unique())
+    axes.set_ylabel(AXIS_LABELS.get(column, column))
+    axes.set_title(_title(results), fontsize=9)
+    axes.legend(frameon=False, handlelength=3.5)
+    return figure
+
+
+def validation_curves(results: Results) -> Figure:
+    """Validation loss of the ticket against the step, a line per round shown.
+
+    At most six rounds are drawn, evenly spaced, the darkest being the sparsest.
+    """
+    curves = results.curves[results.curves.lane == "ticket"]
+    rounds = np.unique(curves["round"])
+    rounds = rounds[np.unique(np.linspace(0, len(rounds) - 1, 6).round().astype(int))]
+    density = results.summary.groupby("round").density.first()
+    colors = matplotlib.colormaps["viridis_r"](np.linspace(0.15, 1, len(rounds)))
+    figure, axes = _axes()
+    for number, color, style in zip(rounds, colors, STYLES, strict=False):
+        rows = curves[curves["round"] == number]
+        step, mean, low, high = _bands(rows, "step", "validation_loss")
+        label = f"{100 * density[number]:.3g} %"
+        axes.plot(step, mean, color=color, linestyle=style["linestyle"], label=label)
+        axes.fill_between(step, low, high, alpha=0.18, color=color)
+    axes.set_yscale("log")
+    axes.set_xlabel("optimizer steps")
+    axes.set_ylabel("validation loss of the ticket")
+    axes.set_title(_title(results), fontsize=9)
+    axes.legend(frameon=False, handlelength=3.5, title="weights remaining")
+    return figure
+
+
+def _axes():
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    return figure, axes
+
+
+def _bands(rows: pd.DataFrame, x: str, y: str):
+    """x with mean, low and high of y over replicates, each [number of x]."""
+    values = rows.groupby([x, "replicate"])[y].mean()
+    bands = {at: confidence_interval(group) for at, group in values.groupby(x)}
+    return np.array(list(bands)), *np.array(list(bands.values())).T
+
+
+def _density_axis(axes, percents):
+    axes.set_xscale("log")
+    axes.set_xlim(max(percents) * 1.08, min(percents) / 1.08)
+    ticks = [t for t in (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if t >= min(percents)]
+    axes.set_xticks(ticks)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("percent of weights remaining")
+
+
+def _title(results: Results) -> str:
+    config = results.config
+    replicates = config["replicates"]
+    band = "; bands: 95 % confidence" if replicates > 1 else ""
+    return (
+        f"{config['model']['name']} on {config['data']['name']}, "
+        f"{config['train']['optimizer']}, {replicates} "
+        f"replicate{'s' if replicates > 1 else ''}{band}"
+    )

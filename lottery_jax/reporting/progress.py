@@ -1,0 +1,96 @@
+"""What is printed while a run goes on: one line per round, a table at the end."""
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str):
+    """Prints a plain line; square brackets are no markup."""
+    console.print(text, markup=False)
+
+
+@contextlib.contextmanager
+def training(number: int, last: int):
+    """A live line while a round trains; nothing where the output is no terminal."""
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(f"round {number}/{last} is training"):
+        yield
+
+
+def quantity(summary: pd.DataFrame) -> str:
+    """The column that people look at first."""
+    accuracy = "early_stop_test_accuracy"
+    return accuracy if accuracy in summary else "early_stop_test_loss"
+
+
+def show_round(summary: pd.DataFrame, last: int, steps: int, seconds_left: float):
+    """One line: density, each lane's mean over replicates, speed, time left.
+
+    Args:
+      summary: rows of the round.
+      last: number of the last round.
+      steps: optimizer steps a lane was trained.
+      seconds_left: estimate for the rounds to come.
+    """
+    number, density, seconds = (
+        summary[name].iloc[0] for name in ("round", "density", "seconds")
+    )
+    column = quantity(summary)
+    means = summary.groupby("lane", sort=False)[column].mean()
+    unit = "%" if column.endswith("accuracy") else ""
+    shown = "  ".join(
+        f"{lane} {100 * mean:.2f}%" if unit else f"{lane} {mean:.4g}"
+        for lane, mean in means.items()
+    )
+    diverged = int(summary.diverged.sum())
+    say(
+        f"round {number:>2}/{last}  density {100 * density:6.2f}%  {shown}  "
+        f"{len(summary) * steps / seconds:,.0f} lane-steps/s  "
+        f"{_duration(seconds_left)} left"
+        + (f"  {diverged} lanes diverged" if diverged else "")
+    )
+
+
+def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
+    """A table of density by lane, and where everything is."""
+    column = quantity(summary)
+    lanes = list(dict.fromkeys(summary.lane))
+    scale = 100 if column.endswith("accuracy") else 1
+    replicates = summary.replicate.nunique()
+    table = Table(
+        title=f"{column}{' in %' if scale == 100 else ''}: mean of {replicates} "
+        f"replicate{'s' if replicates > 1 else ''}"
+        + (" +- standard deviation" if replicates > 1 else "")
+    )
+    for name in ("round", "density %", *lanes):
+        table.add_column(name, justify="right")
+    means = summary.groupby(["round", "density", "lane", "replicate"])[column].mean()
+    for (number, density), values in means.groupby(["round", "density"]):
+        by_lane = values.groupby("lane").agg(["mean", "std"]) * scale
+        cells = [
+            f"{by_lane.loc[lane, 'mean']:.2f}"
+            + (f" +- {by_lane.loc[lane, 'std']:.2f}" if replicates > 1 else "")
+            for lane in lanes
+        ]
+        table.add_row(str(number), f"{100 * density:.2f}", *cells)
+    console.print(table)
+    for path in figures:
+        say(f"figure: {path}")
+    say(f"tables: lottery_jax.load_results({str(workdir)!r}).summary and .curves")
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"

@@ -1,0 +1,341 @@
+"""A run is a directory: config, environment, ladder, and one folder per whole round.
+
+    config.json  environment.json  ladder.json  .lock
+    rounds/0007/ summary.parquet  curves.parquet  masks.npz  certificate.json
+                 state.npz (last round only: all that is needed to go on)
+    figures/
+
+A round is written beside its place, synced to disk and renamed, so that it is there
+whole or not at all, whenever the process is killed.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from lottery_jax.algorithms.base import RoundInfo
+from lottery_jax.errors import ResultsError
+from lottery_jax.tickets import masks
+from lottery_jax.training.lanes import Plan
+
+LEADING = ["round", "lane", "sample", "replicate", "density", "kept", "early_stop_step"]
+
+
+class Results(NamedTuple):
+    """A run as it was read from disk.
+
+    Attributes:
+      workdir: the run directory.
+      config: nested dict.
+      environment: versions, devices, commit, plan.
+      ladder: per round, group -> weights kept.
+      summary: one row per round x lane x sample x replicate. Losses in nats, accuracies
+        and density in [0, 1], steps in optimizer steps, `seconds` of the whole round.
+      curves: one row per evaluation; no training loss at the step training starts from.
+      certificates: one dict per round.
+    """
+
+    workdir: Path
+    config: dict
+    environment: dict
+    ladder: list[dict[str, int]]
+    summary: pd.DataFrame
+    curves: pd.DataFrame
+    certificates: list[dict]
+
+
+def load_results(workdir: str | os.PathLike) -> Results:
+    """Reads a run directory up to its last whole round.
+
+    Raises:
+      ResultsError: no run directory, no whole round yet, a damaged file.
+    """
+    workdir = Path(workdir)
+    if not (workdir / "config.json").is_file():
+        raise ResultsError(f"{workdir} is no run directory: it has no config.json")
+    folders = _round_folders(workdir)
+    if not folders:
+        raise ResultsError(f"{workdir} has no whole round yet")
+    frames = {}
+    for table in ("summary", "curves"):
+        paths = [folder / f"{table}.parquet" for folder in folders]
+        parts = [_reading(path, pd.read_parquet) for path in paths]
+        frames[table] = pd.concat(parts, ignore_index=True)
+    return Results(
+        workdir=workdir,
+        config=_read_json(workdir / "config.json"),
+        environment=_read_json(workdir / "environment.json"),
+        ladder=_read_json(workdir / "ladder.json"),
+        certificates=[_read_json(folder / "certificate.json") for folder in folders],
+        **frames,
+    )
+
+
+def load_masks(workdir: str | os.PathLike, round: int) -> dict[str, np.ndarray]:
+    """Masks of the tickets of a round: path of a leaf -> bool [R, *shape of the leaf].
+
+    Raises:
+      ResultsError: no such round, or a damaged file.
+    """
+    path = Path(workdir) / "rounds" / f"{round:04d}" / "masks.npz"
+    stored = _reading(path, _read_npz)
+    return {
+        name: np.unpackbits(bits, axis=1, count=int(np.prod(stored[f"{name}.shape"])))
+        .reshape(-1, *stored[f"{name}.shape"])
+        .astype(bool)
+        for name, bits in stored.items()
+        if not name.endswith(".shape")
+    }
+
+
+@contextlib.contextmanager
+def open_run(workdir: Path, config: dict, ladder: list) -> Iterator[int]:
+    """Takes a directory for a run: yields how many whole rounds it has already.
+
+    Args:
+      workdir: made where it does not exist.
+      config: nested dict; must equal the directory's own.
+      ladder: stored beside it.
+
+    Raises:
+      ResultsError: in use, of another config, not empty and no run, not writable, full.
+    """
+    config = json.loads(json.dumps(config))  # tuples become lists, as in the file
+    try:
+        if workdir.exists() and not (workdir / ".lock").exists():
+            if not workdir.is_dir():
+                raise ResultsError(f"{workdir} is a file, not a directory")
+            if any(workdir.iterdir()):
+                problem = "is not empty and is no run directory; name another --workdir"
+                raise ResultsError(f"{workdir} {problem}")
+        workdir.mkdir(parents=True, exist_ok=True)
+        with open(workdir / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                problem = f"{workdir} is in use by another process"
+                raise ResultsError(problem) from error
+            if (workdir / "config.json").exists():
+                _check_same(workdir, _read_json(workdir / "config.json"), config)
+            else:
+                _write_json(workdir / "ladder.json", ladder)
+                _write_json(workdir / "config.json", config)
+            (workdir / "rounds").mkdir(exist_ok=True)
+            for leftover in (workdir / "rounds").glob(".writing-*"):
+                shutil.rmtree(leftover)
+            yield len(_round_folders(workdir))
+    except OSError as error:
+        folders = _round_folders(workdir)
+        last = f"round {folders[-1].name} is whole" if folders else "no round was begun"
+        raise ResultsError(
+            f"cannot write to {workdir}: {error.strerror or error}; {last}, "
+            "the same command goes on from there"
+        ) from error
+
+
+def commit(
+    workdir: Path, info: RoundInfo, state, certificate: dict, seconds: float
+) -> pd.DataFrame:
+    """Writes a round whole and returns its summary.
+
+    The state of the round before is then no longer needed.
+
+    Raises:
+      OSError: disk full, not writable; the rounds before stay as they are.
+    """
+    final = workdir / "rounds" / f"{info.round:04d}"
+    writing = final.with_name(f".writing-{final.name}")
+    summary, curves = tables(info, seconds)
+    replicates = sum(label.lane == "ticket" for label in info.labels)
+    writing.mkdir()
+    try:
+        summary.to_parquet(writing / "summary.parquet", index=False)
+        curves.to_parquet(writing / "curves.parquet", index=False)
+        names = masks.prunable_names(info.prunable)
+        packed = {}
+        for name, leaf in masks.named_leaves(info.lanes.mask).items():
+            if name in names:
+                ticket = np.asarray(leaf[:replicates])
+                packed[name] = np.packbits(ticket.reshape(replicates, -1), axis=1)
+                packed[f"{name}.shape"] = np.array(ticket.shape[1:])
+        np.savez(writing / "masks.npz", **packed)
+        leaves = jax.device_get(jax.tree.leaves(jax.tree.map(_without_key, state)))
+        np.savez(writing / "state.npz", **{str(i): x for i, x in enumerate(leaves)})
+        (writing / "certificate.json").write_text(json.dumps(certificate, indent=1))
+        for path in (*writing.iterdir(), writing):
+            _sync(path)
+        writing.rename(final)
+        _sync(final.parent)
+    except OSError:
+        shutil.rmtree(writing, ignore_errors=True)
+        raise
+    for folder in _round_folders(workdir)[:-1]:
+        (folder / "state.npz").unlink(missing_ok=True)
+    return summary
+
+
+def restore(workdir: Path, like: Any) -> Any:
+    """State after the last whole round, in the structure and on the device of `like`.
+
+    Raises:
+      ResultsError: a damaged file, or a state of another program version.
+    """
+    path = _round_folders(workdir)[-1] / "state.npz"
+    stored = _reading(path, _read_npz)
+    plain, structure = jax.tree.flatten(jax.tree.map(_without_key, like))
+    leaves = [stored.get(str(i)) for i in range(len(plain))]
+    for leaf, expected in zip(leaves, plain, strict=True):
+        if leaf is None or (leaf.shape, leaf.dtype) != (expected.shape, expected.dtype):
+            raise ResultsError(f"{path} does not hold the state this version expects")
+    state = jax.tree.map(
+        lambda leaf, old: (
+            jax.random.wrap_key_data(leaf)
+            if jax.dtypes.issubdtype(old.dtype, jax.dtypes.prng_key)
+            else leaf
+        ),
+        jax.tree.unflatten(structure, leaves),
+        like,
+    )
+    return jax.device_put(state, jax.devices()[0])
+
+
+def tables(info: RoundInfo, seconds: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Summary and curves of one round as tidy frames; columns as in `Results`."""
+    labels = pd.DataFrame(info.labels)
+    labels.insert(0, "round", info.round)
+    found = jax.device_get(info.trained.summary)
+    losses = [values for name, values in found.items() if name.endswith("loss")]
+    summary = labels.assign(
+        density=info.density,
+        kept=sum(info.num_keep.values()),
+        **found,
+        diverged=~np.isfinite(losses).all(axis=0),
+        seconds=seconds,
+    )
+    rest = [name for name in summary if name not in LEADING]
+    history = jax.device_get(info.trained.history)
+    # Steps before a rewind step stand in the grid as repetitions of it.
+    _, first = np.unique(history["step"][0], return_index=True)
+    curves = labels.loc[labels.index.repeat(len(first))].reset_index(drop=True)
+    columns = ["step", "train_loss", "validation_loss"]
+    columns += [name for name in history if name not in columns]
+    curves = curves.assign(
+        **{name: history[name][:, first].ravel() for name in columns}
+    )
+    curves.loc[curves.step == info.start, "train_loss"] = np.nan
+    return summary[LEADING + rest], curves
+
+
+def remember_plan(workdir: Path, choose) -> Plan:
+    """The plan of this run: chosen once, so that a resumed run has the same bits."""
+    path = workdir / "environment.json"
+    environment = _read_json(path)
+    if "plan" not in environment:
+        environment["plan"] = choose()._asdict()
+        _write_json(path, environment)
+    return Plan(**environment["plan"])
+
+
+def record_environment(workdir: Path) -> list[str]:
+    """Writes environment.json, or returns what is no longer as it says."""
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "lottery-jax")
+    now = {
+        "versions": {name: metadata.version(name) for name in packages},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [str(device.device_kind) for device in jax.devices()],
+        "commit": _commit(),
+    }
+    path = workdir / "environment.json"
+    if not path.exists():
+        command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+        now |= {"command": command, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        _write_json(path, now)
+        return []
+    return sorted(_differences(_read_json(path), now, only=now))
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    call = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _check_same(workdir: Path, stored: dict, config: dict):
+    differing = sorted(_differences(stored, config))
+    if differing:
+        raise ResultsError(
+            f"{workdir} belongs to another config; fields that differ:\n  "
+            + "\n  ".join(differing)
+        )
+
+
+def _differences(old, new, prefix="", only=None) -> Iterator[str]:
+    """`field: old -> new` for all that differs; `only`: look at these fields alone."""
+    for name in dict.fromkeys([*(old if only is None else ()), *new]):
+        one, other = old.get(name), new.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _differences(one, other, f"{prefix}{name}.")
+        elif one != other:
+            yield f"{prefix}{name}: {one!r} here, {other!r} now"
+
+
+def _round_folders(workdir: Path) -> list[Path]:
+    return sorted((workdir / "rounds").glob("[0-9][0-9][0-9][0-9]"))
+
+
+def _without_key(leaf):
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.key_data(leaf)
+    return leaf
+
+
+def _reading(path: Path, read):
+    try:
+        return read(path)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ResultsError(f"{path} is missing or damaged: {error}") from error
+
+
+def _read_json(path: Path):
+    return _reading(path, lambda path: json.loads(path.read_text()))
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def _write_json(path: Path, value):
+    beside = path.with_name(f".writing-{path.name}")
+    beside.write_text(json.dumps(value, indent=1))
+    _sync(beside)
+    beside.rename(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,8 @@
+"""Tickets: scores, selection, rewinding and controls as pure functions on pytrees."""
+
+from lottery_jax.tickets.controls import CONTROLS
+from lottery_jax.tickets.rewinding import REWINDS
+from lottery_jax.tickets.scores import SCORES
+from lottery_jax.tickets.selection import SCOPES
+
+__all__ = ["CONTROLS", "REWINDS", "SCOPES", "SCORES"]

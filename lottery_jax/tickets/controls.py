@@ -1,0 +1,60 @@
+"""Lanes that differ from the ticket in exactly one respect.
+
+A control trains on the same data in the same order with the same hyper-parameters; what
+it loses against the ticket is the worth of the one thing that was taken away.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lottery_jax.tickets import masks, selection
+from lottery_jax.types import Context, Lane
+
+
+def reinit(context: Context) -> Lane:
+    """Same mask, fresh initialisation (arXiv:1803.03635, sec. 2: "random reinit")."""
+    params, _ = context.model.init(context.key)
+    return context.lane._replace(params=params)
+
+
+def shuffle(context: Context) -> Lane:
+    """Same weights before masking, the mask permuted within each layer.
+
+    Keeps the number of weights of every layer and nothing else. In law the same as
+    `random`, drawn in another way: the two must agree within noise.
+    """
+    mask = _per_leaf(
+        context, lambda key, leaf: jax.random.permutation(key, leaf.ravel())
+    )
+    return context.lane._replace(mask=mask)
+
+
+def random(context: Context) -> Lane:
+    """Same weights before masking, a random mask with the same count in every layer."""
+
+    def draw(key, leaf):
+        scores = {"leaf": jax.random.uniform(key, leaf.shape)}
+        num_keep = {"leaf": jnp.sum(leaf)}
+        everything = masks.full(scores)
+        groups = selection.layerwise(["leaf"])
+        return selection.select(scores, everything, num_keep, groups)["leaf"]
+
+    return context.lane._replace(mask=_per_leaf(context, draw))
+
+
+def _per_leaf(context: Context, draw):
+    """`draw(key, mask leaf)` for the prunable leaves; the others stay as they are."""
+    leaves, structure = jax.tree.flatten(context.lane.mask)
+    drawn = [
+        draw(jax.random.fold_in(context.key, i), leaf).reshape(leaf.shape)
+        if prunable
+        else leaf
+        for i, (leaf, prunable) in enumerate(
+            zip(leaves, jax.tree.leaves(context.prunable), strict=True)
+        )
+    ]
+    return jax.tree.unflatten(structure, drawn)
+
+
+CONTROLS = {"random": random, "reinit": reinit, "shuffle": shuffle}
+"""Name -> `control(context) -> lane`."""

@@ -1,0 +1,46 @@
+"""Masks: pytrees of bools in the structure of the params, True = kept.
+
+Leaves that may not be pruned are all True, so that every mask applies to every leaf.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lottery_jax.types import Mask, Params, Prunable
+
+
+def full(params: Params) -> Mask:
+    """The mask that keeps everything."""
+    return jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
+
+
+def apply(tree: Params, mask: Mask) -> Params:
+    """Zeroes the pruned entries; `where` and not `*`, since 0 * inf is nan."""
+    return jax.tree.map(lambda leaf, kept: jnp.where(kept, leaf, 0), tree, mask)
+
+
+def mask_updates(mask: Mask) -> optax.GradientTransformation:
+    """Last link of an optimizer chain: pruned weights get a zero update.
+
+    Then they stay exactly zero with any optimizer state. A link that couples weights
+    (clipping by the global norm) needs this transformation as its first link as well.
+    """
+    return optax.stateless(lambda updates, params: apply(updates, mask))
+
+
+def named_leaves(tree: Params) -> dict[str, jax.Array]:
+    """Leaves by path, e.g. "dense_0/kernel", in the order of the tree."""
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
+
+
+def prunable_names(prunable: Prunable) -> list[str]:
+    """Paths of the leaves that may be pruned."""
+    return [name for name, may in named_leaves(prunable).items() if may]
+
+
+def num_kept(mask: Mask, prunable: Prunable) -> dict[str, jax.Array]:
+    """Kept weights per prunable leaf: path -> int32 scalar."""
+    leaves = named_leaves(mask)
+    return {name: jnp.sum(leaves[name]) for name in prunable_names(prunable)}

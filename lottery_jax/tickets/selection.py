@@ -1,0 +1,61 @@
+"""From scores to a mask: exact counts, ties broken by position, nothing revived."""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from lottery_jax.tickets import masks
+from lottery_jax.types import Mask, Scores
+
+Groups = dict[str, tuple[str, ...]]
+"""Group -> paths of the leaves that compete with each other for its weights."""
+
+
+def layerwise(names: Sequence[str]) -> Groups:
+    """Every leaf is a group of its own."""
+    return {name: (name,) for name in names}
+
+
+def globally(names: Sequence[str]) -> Groups:
+    """All leaves compete in one group, "all"."""
+    return {"all": tuple(names)}
+
+
+SCOPES = {"global": globally, "layerwise": layerwise}
+"""Name -> `scope(paths of prunable leaves) -> groups`."""
+
+
+def select(
+    scores: Scores, mask: Mask, num_keep: Mapping[str, int | jax.Array], groups: Groups
+) -> Mask:
+    """Keeps the `num_keep[group]` highest-scored weights of every group.
+
+    Args:
+      scores: pytree of floats; NaN ranks below every number.
+      mask: the current mask; what is False stays False.
+      num_keep: group -> weights to keep, at most those still kept. May be traced, so
+        that one compilation serves all rounds.
+      groups: which leaves compete; leaves in no group keep their mask.
+    """
+    structure = jax.tree.structure(mask)
+    scores, chosen = masks.named_leaves(scores), masks.named_leaves(mask)
+    for group, names in groups.items():
+        flat_scores = jnp.concatenate([scores[name].ravel() for name in names])
+        flat_mask = jnp.concatenate([chosen[name].ravel() for name in names])
+        kept = _keep_best(flat_scores, flat_mask, num_keep[group])
+        start = 0
+        for name in names:
+            shape, size = chosen[name].shape, chosen[name].size
+            chosen[name] = kept[start : start + size].reshape(shape)
+            start += size
+    return jax.tree.unflatten(structure, chosen.values())
+
+
+def _keep_best(scores: jax.Array, mask: jax.Array, num_keep) -> jax.Array:
+    """Kept before pruned, then by falling score, then by position; all arrays [D]."""
+    position = jnp.arange(scores.size)
+    keys = (~mask, -scores, position)
+    *_, order = jax.lax.sort(keys, num_keys=2, is_stable=True)
+    best = jnp.zeros_like(mask).at[order].set(position < num_keep, unique_indices=True)
+    return best & mask

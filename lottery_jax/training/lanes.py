@@ -1,0 +1,120 @@
+"""Many lanes in one compiled program, spread over the devices there are.
+
+The lane axis is sharded over a mesh of all devices; each device runs its share as its
+plan says. The plan changes speed, never results beyond float rounding.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from lottery_jax.training.loop import Data, Train
+from lottery_jax.types import Lane, Trained
+
+PLANS = ("auto", "map", "vmap")
+
+
+class Plan(NamedTuple):
+    """How a device executes its lanes.
+
+    Attributes:
+      kind: "vmap" for all at once, "map" for chunks one after another.
+      chunk: lanes in a chunk of "map".
+    """
+
+    kind: str
+    chunk: int = 1
+
+
+Run = Callable[[Lane, jax.Array], Trained]
+
+
+def make_runner(train: Train, data: Data, plan: Plan, devices=None) -> Run:
+    """Builds `run(lanes, grid) -> Trained` for stacked lanes [N, ...], compiled once.
+
+    Args:
+      train: trains one lane.
+      data: the splits; copied to every device now and not again.
+      plan: how a device executes its share.
+      devices: default: all.
+    """
+    devices = jax.devices() if devices is None else devices
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("lane",))
+    split, everywhere = PartitionSpec("lane"), PartitionSpec()
+    data = jax.device_put(data, NamedSharding(mesh, everywhere))
+
+    def share(lanes, data, grid):
+        if plan.kind == "vmap":
+            return jax.vmap(train, (0, None, None))(lanes, data, grid)
+        # A chunk of one is a loop without vmap: batched kernels of one lane are slower.
+        chunk = plan.chunk if plan.chunk > 1 else None
+        return jax.lax.map(
+            lambda lane: train(lane, data, grid), lanes, batch_size=chunk
+        )
+
+    program = jax.jit(
+        jax.shard_map(
+            share,
+            mesh=mesh,
+            in_specs=(split, everywhere, everywhere),
+            out_specs=split,
+            check_vma=False,  # loop carries start as constants, equal on all devices
+        )
+    )
+
+    def run(lanes: Lane, grid: jax.Array) -> Trained:
+        num = len(lanes.key)
+        lanes = _resize(lanes, num + -num % len(devices))  # as many on every device
+        trained = program(jax.device_put(lanes, NamedSharding(mesh, split)), data, grid)
+        # Back to one device, where the transformations between rounds run.
+        return _resize(jax.device_put(trained, devices[0]), num)
+
+    return run
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _resize(tree, num: int):
+    """Cuts the lane axis to `num`, or repeats its last lane."""
+    return jax.tree.map(
+        lambda leaf: leaf[jnp.minimum(jnp.arange(num), len(leaf) - 1)], tree
+    )
+
+
+def when_needed(make: Callable[[Lane], Run]) -> Run:
+    """A runner that is made when the first lanes come: `make(lanes) -> run`."""
+    made: list[Run] = []
+
+    def run(lanes: Lane, grid: jax.Array) -> Trained:
+        if not made:
+            made.append(make(lanes))
+        return made[0](lanes, grid)
+
+    return run
+
+
+def choose(train: Train, data: Data, lanes: Lane, steps: int = 30) -> Plan:
+    """Times a few steps of each plan on `lanes` [N, ...] and returns the fastest.
+
+    Compilation and evaluation are left out: the time of no steps is subtracted.
+    """
+    share = -(-len(lanes.key) // len(jax.devices()))
+    candidates = [Plan("map"), Plan("vmap")]
+    candidates += [Plan("map", chunk) for chunk in (4, 16) if chunk < share]
+    examples, *rest = data
+    data = (examples, *(jax.tree.map(lambda leaf: leaf[:1], split) for split in rest))
+    seconds = {}
+    for plan in candidates:
+        run = make_runner(train, data, plan)
+        ticks = []
+        for last in (0, 0, steps):  # compile, overhead, work
+            jax.block_until_ready(run(lanes, jnp.array([0, last])))
+            ticks.append(time.perf_counter())
+        compiled, idle, done = ticks
+        seconds[plan] = (done - idle) - (idle - compiled)
+    return min(seconds, key=seconds.get)

@@ -1,0 +1,179 @@
+"""The training loop: from a lane to a trained lane, compiled once for all rounds.
+
+A scan over evaluations of a loop over optimizer steps. Data, masks, keys,
+hyper-parameters and even the steps at which to evaluate are arguments, so that neither
+another round nor another rewind step compiles anything.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lottery_jax.tickets import masks
+from lottery_jax.training.optimizers import Optimizer, Shape
+from lottery_jax.types import Lane, Split, Task, Trained
+
+Data = tuple[Split, Split, Split]
+"""Train, validation and test split on the device."""
+
+Train = Callable[[Lane, Data, jax.Array], Trained]
+
+EVALUATION_BATCH = 1000
+
+
+def make_train(
+    task: Task,
+    optimizer: Optimizer,
+    schedule: Shape,
+    *,
+    steps: int,
+    batch_size: int,
+    snapshots: Mapping[str, int] | None = None,
+    test_curve: bool = False,
+) -> Train:
+    """Builds `train(lane, data, grid) -> Trained`, a pure function.
+
+    Every epoch is a fresh permutation of the training split, cut to whole batches; step
+    k always sees the k-th batch of the lane's key, so a run from a rewind step goes on
+    where the order of the data was.
+
+    Args:
+      task: network, loss, metrics.
+      optimizer: learning rate -> optax transformation.
+      schedule: step -> factor on the lane's learning rate.
+      steps: T, the step at which training ends.
+      batch_size: examples per step.
+      snapshots: name -> step (on the grid) at which to keep the params.
+      test_curve: evaluate the test split at every evaluation too.
+
+    Returns:
+      `train`; its `grid` (int32 [T], rising) holds the steps at which to evaluate, the
+      first being the step that training starts from; a step may stand there twice.
+    """
+    snapshots = dict(snapshots or {})
+
+    def train(lane: Lane, data: Data, grid: jax.Array) -> Trained:
+        examples, validation, test = data
+        order = batches(lane.key, len(examples.x), batch_size, steps)
+        # Batch statistics start anew with every lane: training never reads them.
+        _, model_state = task.model.init(jax.random.key(0))
+        start = masks.apply(lane.params, lane.mask)
+
+        def learning_rate(count):
+            step = grid[0] + count + lane.hypers["schedule_offset"]
+            return lane.hypers["learning_rate"] * schedule(jnp.minimum(step, steps - 1))
+
+        tx = optax.chain(optimizer(learning_rate), masks.mask_updates(lane.mask))
+
+        def loss(params, model_state, batch):
+            outputs, model_state = task.model.apply(
+                params, model_state, examples.x[batch], train=True
+            )
+            return task.loss(outputs, examples.y[batch]), model_state
+
+        def step(number, carry):
+            params, model_state, opt_state, total = carry
+            (value, model_state), grads = jax.value_and_grad(loss, has_aux=True)(
+                params, model_state, order[number]
+            )
+            updates, opt_state = tx.update(grads, opt_state, params)
+            params = optax.apply_updates(params, updates)
+            return params, model_state, opt_state, total + value
+
+        def evaluate(params, model_state, split, name):
+            def output(x):
+                return task.model.apply(params, model_state, x[None], train=False)[0][0]
+
+            # An example at a time as written, EVALUATION_BATCH at a time as compiled.
+            outputs = jax.lax.map(output, split.x, batch_size=EVALUATION_BATCH)
+            values = {"loss": task.loss, **task.metrics}
+            return {f"{name}_{key}": f(outputs, split.y) for key, f in values.items()}
+
+        def interval(carry, bounds):
+            params, model_state, opt_state, best, kept = carry
+            first, last = bounds
+            params, model_state, opt_state, total = jax.lax.fori_loop(
+                first, last, step, (params, model_state, opt_state, 0.0)
+            )
+            row = {"step": last, "train_loss": total / jnp.maximum(last - first, 1)}
+            row |= evaluate(params, model_state, validation, "validation")
+            if test_curve:
+                row |= evaluate(params, model_state, test, "test")
+
+            lower = row["validation_loss"] < best["validation_loss"]
+            now = {
+                "step": last,
+                "validation_loss": row["validation_loss"],
+                "params": params,
+                "model_state": model_state,
+            }
+            best = jax.tree.map(lambda new, old: jnp.where(lower, new, old), now, best)
+            kept = {
+                name: jax.tree.map(
+                    lambda new, old, at=at: jnp.where(last == at, new, old),
+                    params,
+                    kept[name],
+                )
+                for name, at in snapshots.items()
+            }
+            return (params, model_state, opt_state, best, kept), row
+
+        best = {
+            "step": grid[0],
+            "validation_loss": jnp.inf,
+            "params": start,
+            "model_state": model_state,
+        }
+        carry = (
+            start,
+            model_state,
+            tx.init(start),
+            best,
+            dict.fromkeys(snapshots, start),
+        )
+        before = jnp.concatenate([grid[:1], grid[:-1]])
+        (final, model_state, _, best, kept), history = jax.lax.scan(
+            interval, carry, (before, grid)
+        )
+
+        at_early_stop = evaluate(best["params"], best["model_state"], test, "test")
+        summary = {"early_stop_step": best["step"]}
+        summary |= {f"early_stop_{key}": value for key, value in at_early_stop.items()}
+        for split, name in [(test, "test"), (validation, "validation")]:
+            summary |= evaluate(final, model_state, split, name)
+        summary |= evaluate(final, model_state, examples, "train")
+        return Trained(final, best["params"], kept, history, summary)
+
+    return train
+
+
+def batches(key: jax.Array, num: int, batch_size: int, steps: int) -> jax.Array:
+    """Indices of the examples of every step: int32 [steps, batch_size].
+
+    Drawn epoch by epoch without replacement; what does not fill a batch is left out of
+    that epoch.
+    """
+    per_epoch = num // batch_size
+    epochs = -(-steps // per_epoch)
+
+    def epoch(number):
+        order = jax.random.permutation(jax.random.fold_in(key, number), num)
+        return order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
+
+    order = jax.lax.map(epoch, jnp.arange(epochs))
+    return order.reshape(-1, batch_size)[:steps]
+
+
+def evaluation_grid(
+    steps: int, eval_every: int, snapshots: Mapping[str, int], start: int = 0
+) -> list[int]:
+    """Steps at which to evaluate: 0, every `eval_every`, named steps, the last.
+
+    The length does not depend on `start`: earlier steps are moved up to it, so that a
+    run from a rewind step has the same shapes. A step that stands twice is evaluated
+    twice, with no training in between.
+    """
+    grid = {0, *range(0, steps, eval_every), *snapshots.values(), steps}
+    return [max(step, start) for step in sorted(grid)]

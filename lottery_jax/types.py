@@ -1,0 +1,133 @@
+"""The words of the house as types: pytrees, lanes, tasks, and what training returns.
+
+Shape letters: `N` lanes, `R` replicates, `B` batch, `T` recorded steps, `D` weights.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Key = jax.Array
+"""A typed random key (`jax.random.key`)."""
+
+Params = Any
+"""Pytree of float arrays."""
+
+Mask = Any
+"""Pytree of bool arrays in the structure of the params, True = kept."""
+
+Prunable = Any
+"""Static pytree of Python bools: which leaves may be pruned."""
+
+Scores = Any
+"""Pytree of float arrays in the structure of the params, higher = keep."""
+
+Metrics = dict[str, Callable[[jax.Array, jax.Array], jax.Array]]
+"""Name -> `metric(outputs [B, ...], y [B]) -> scalar`, a mean over the batch."""
+
+
+class Split(NamedTuple):
+    """Examples of one split.
+
+    Attributes:
+      x: inputs, float32 [B, ...].
+      y: labels int32 [B], or targets float32 [B, ...] for regression.
+    """
+
+    x: jax.Array
+    y: jax.Array
+
+
+class Dataset(NamedTuple):
+    """Three disjoint splits; `num_classes` is None for regression."""
+
+    train: Split
+    validation: Split
+    test: Split
+    num_classes: int | None
+    name: str
+
+
+class Model(NamedTuple):
+    """A network as pure functions.
+
+    Attributes:
+      init: `init(key) -> (params, state)`; state: batch statistics, or {}.
+      apply: `apply(params, state, x [B, ...], *, train) -> (outputs [B, ...], state)`.
+      prunable: `prunable(params) -> pytree of bools`.
+    """
+
+    init: Callable
+    apply: Callable
+    prunable: Callable
+
+
+class Task(NamedTuple):
+    """What is learned: the data, the network, the loss, the metrics beside it."""
+
+    dataset: Dataset
+    model: Model
+    loss: Callable
+    metrics: Metrics
+
+
+class Lane(NamedTuple):
+    """One network to train; when stacked, every leaf has a leading axis [N, ...].
+
+    Attributes:
+      params: starting weights; pruned entries are zeroed when training starts.
+      mask: bool arrays in the structure of `params`, True = kept.
+      key: seeds the order of the data.
+      hypers: scalars that may differ between lanes: `learning_rate`, and
+        `schedule_offset`, the steps by which the learning-rate schedule runs ahead.
+    """
+
+    params: Params
+    mask: Mask
+    key: Key
+    hypers: dict[str, jax.Array]
+
+
+class Trained(NamedTuple):
+    """What training a lane returns.
+
+    Attributes:
+      final: params after the last step.
+      best: params at the early-stop step (lowest validation loss).
+      snapshots: name -> params at that named step.
+      history: column -> [T] values, one per evaluation.
+      summary: column -> scalar: losses and metrics at the early-stop step and the end.
+    """
+
+    final: Params
+    best: Params
+    snapshots: dict[str, Params]
+    history: dict[str, jax.Array]
+    summary: dict[str, jax.Array]
+
+
+class Context(NamedTuple):
+    """All that a score, a rewind or a control may look at, for one replicate.
+
+    Attributes:
+      key: random key, to be consumed at most once.
+      model: the network.
+      prunable: which leaves may be pruned.
+      init: theta_0, the weights at initialisation.
+      rewind_point: theta_k, the weights at the rewind step k.
+      final: theta_T, the weights at the end of the previous round.
+      old_mask: the mask that was trained in the previous round.
+      mask: the mask of this round (for a score: the same as `old_mask`).
+      lane: the ticket's lane of this round (controls only).
+    """
+
+    key: Key
+    model: Model
+    prunable: Prunable
+    init: Params
+    rewind_point: Params
+    final: Params
+    old_mask: Mask
+    mask: Mask
+    lane: Lane | None = None
