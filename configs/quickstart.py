@@ -12,8 +12,8 @@ def get_config(arg=None):
     config.data.validation_size = 200
     config.data.test_size = 500
     config.model.hidden = (100, 50)
-    config.train.steps = 600
-    config.train.eval_every = 25
+    config.train.steps = 1200
+    config.train.eval_every = 50
     config.lanes.plan = "map"
     return configs.parse_arg(arg, {"smoke": smoke}, config)
 

@@ -42,11 +42,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     algorithm, steps = make_algorithm(config, task, workdir)
     last = len(algorithm.ladder) - 1
     with results.open_run(workdir, config.to_dict(), algorithm.ladder) as done:
-        for change in results.record_environment(workdir):
-            progress.say(f"note: {change}; bits may differ from here on")
         if done > last:
             progress.say(f"{workdir} is finished: all {done} rounds are there")
         else:
+            for change in results.record_environment(workdir):
+                progress.say(f"note: {change}; bits may differ from here on")
             _rounds(algorithm, roots, workdir, done, last, steps)
         found = results.load_results(workdir)
         if done <= last or not (workdir / "figures").is_dir():
@@ -70,7 +70,9 @@ def _rounds(algorithm: Algorithm, roots, workdir: Path, done: int, last: int, st
         summary = results.commit(workdir, info, state, certificate, seconds)
         spent += time.perf_counter() - start
         left = spent / (number + 1 - done) * (last - number)
-        progress.show_round(summary, last, steps - info.start, left)
+        progress.show_round(
+            summary, last, steps - info.start, left, compiled=number == done
+        )
 
 
 def make_task(config: ConfigDict, roots: dict) -> Task:

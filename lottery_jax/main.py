@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import logging
 import os
 import sys
 from pathlib import Path
 
 import jax
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from lottery_jax import experiment
@@ -25,6 +26,8 @@ WORKDIR = flags.DEFINE_string(
 def main(argv: list[str]):
     """Runs what the flags say."""
     del argv
+    # jax tells of every backend that is not installed.
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     # One lane per core: small matrix products gain nothing from a second one.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     jax.config.update("jax_num_cpu_devices", cores)
@@ -65,7 +68,7 @@ def parse_flags(argv: list[str]) -> list[str]:
         _fail(error)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # ml_collections: an unknown field, with its nearest valid name.
-        _fail(f"config: {error.args[0]}")
+        _fail(f"config: {error.args[0]}".replace("\n", "; "))
 
 
 def _config_path() -> str:
@@ -80,7 +83,6 @@ def _fail(error):
 def console():
     """Entry point of the console script."""
     jax.config.config_with_absl()
-    flags.FLAGS.set_default("verbosity", logging.WARNING)
     app.run(main, flags_parser=parse_flags)
 
 

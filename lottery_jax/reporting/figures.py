@@ -5,25 +5,32 @@ Each lane has its own colour (Okabe and Ito's palette), marker and dashes. Bands
 within their replicate first, since they are not independent of each other.
 """
 
+import itertools
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting.results import Results
 
-STYLES = [
-    {"color": "#000000", "marker": "o", "linestyle": "-"},
-    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
-    {"color": "#0072B2", "marker": "^", "linestyle": "-."},
-    {"color": "#009E73", "marker": "D", "linestyle": ":"},
+STYLES = {
+    "ticket": {"color": "#000000", "marker": "o", "linestyle": "-"},
+    "reinit": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+    "random": {"color": "#0072B2", "marker": "^", "linestyle": "-."},
+    "shuffle": {"color": "#009E73", "marker": "D", "linestyle": ":"},
+}
+
+OTHER_STYLES = [
     {"color": "#CC79A7", "marker": "v", "linestyle": (0, (5, 1, 1, 1))},
     {"color": "#E69F00", "marker": "P", "linestyle": (0, (1, 2))},
+    {"color": "#56B4E9", "marker": "X", "linestyle": (0, (3, 1))},
 ]
+
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 2)))
 
 AXIS_LABELS = {
     "early_stop_test_accuracy": "test accuracy at early stop (%)",
@@ -61,25 +68,23 @@ def against_density(results: Results, column: str) -> Figure:
     summary = results.summary
     scale = 100 if column.endswith("accuracy") else 1
     figure, axes = _axes()
-    for (lane, rows), style in zip(
-        summary.groupby("lane", sort=False), STYLES, strict=False
-    ):
+    others = itertools.cycle(OTHER_STYLES)
+    for lane, rows in summary.groupby("lane", sort=False):
+        style = STYLES.get(lane) or next(others)
         density, mean, low, high = _bands(rows, "density", column)
         axes.plot(100 * density, scale * mean, label=lane, markersize=4, **style)
         axes.fill_between(
-            100 * density, scale * low, scale * high, alpha=0.18, color=style["color"]
+            100 * density,
+            scale * low,
+            scale * high,
+            alpha=0.18,
+            color=style["color"],
+            linewidth=0,
         )
-    ticket = summary[(summary.lane == "ticket") & (summary["round"] == 0)]
-    level = scale * ticket[column].mean()
-    axes.axhline(level, color="0.5", linewidth=0.8, linestyle=(0, (6, 4)), zorder=0)
-    axes.text(
-        *(0.995, level, "dense"),
-        transform=axes.get_yaxis_transform(),
-        ha="right",
-        va="bottom",
-        color="0.4",
-        fontsize=8,
-    )
+    dense = summary[(summary.lane == "ticket") & (summary["round"] == 0)]
+    _level(axes, scale * dense[column].mean(), "dense")
+    if column == "early_stop_step":
+        _level(axes, results.config["train"]["steps"], "end of training (censored)")
     _density_axis(axes, 100 * summary.density.unique())
     axes.set_ylabel(AXIS_LABELS.get(column, column))
     axes.set_title(_title(results), fontsize=9)
@@ -98,12 +103,12 @@ def validation_curves(results: Results) -> Figure:
     density = results.summary.groupby("round").density.first()
     colors = matplotlib.colormaps["viridis_r"](np.linspace(0.15, 1, len(rounds)))
     figure, axes = _axes()
-    for number, color, style in zip(rounds, colors, STYLES, strict=False):
+    for number, color, dashes in zip(rounds, colors, DASHES, strict=False):
         rows = curves[curves["round"] == number]
         step, mean, low, high = _bands(rows, "step", "validation_loss")
         label = f"{100 * density[number]:.3g} %"
-        axes.plot(step, mean, color=color, linestyle=style["linestyle"], label=label)
-        axes.fill_between(step, low, high, alpha=0.18, color=color)
+        axes.plot(step, mean, color=color, linestyle=dashes, label=label)
+        axes.fill_between(step, low, high, alpha=0.18, color=color, linewidth=0)
     axes.set_yscale("log")
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel("validation loss of the ticket")
@@ -120,6 +125,18 @@ def _axes():
     return figure, axes
 
 
+def _level(axes, level: float, name: str):
+    axes.axhline(level, color="0.5", linewidth=0.8, linestyle=(0, (6, 4)), zorder=0)
+    axes.text(
+        *(0.995, level, name),
+        transform=axes.get_yaxis_transform(),
+        ha="right",
+        va="bottom",
+        color="0.4",
+        fontsize=8,
+    )
+
+
 def _bands(rows: pd.DataFrame, x: str, y: str):
     """x with mean, low and high of y over replicates, each [number of x]."""
     values = rows.groupby([x, "replicate"])[y].mean()
@@ -128,12 +145,12 @@ def _bands(rows: pd.DataFrame, x: str, y: str):
 
 
 def _density_axis(axes, percents):
+    """Ticks stand at densities that were measured, at most eight of them."""
     axes.set_xscale("log")
     axes.set_xlim(max(percents) * 1.08, min(percents) / 1.08)
-    ticks = [t for t in (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if t >= min(percents)]
-    axes.set_xticks(ticks)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(percents[:: -(-len(percents) // 8)])
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axes.set_xlabel("percent of weights remaining")
 
 

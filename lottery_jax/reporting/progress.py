@@ -32,7 +32,9 @@ def quantity(summary: pd.DataFrame) -> str:
     return accuracy if accuracy in summary else "early_stop_test_loss"
 
 
-def show_round(summary: pd.DataFrame, last: int, steps: int, seconds_left: float):
+def show_round(
+    summary: pd.DataFrame, last: int, steps: int, seconds_left: float, compiled: bool
+):
     """One line: density, each lane's mean over replicates, speed, time left.
 
     Args:
@@ -40,6 +42,7 @@ def show_round(summary: pd.DataFrame, last: int, steps: int, seconds_left: float
       last: number of the last round.
       steps: optimizer steps a lane was trained.
       seconds_left: estimate for the rounds to come.
+      compiled: whether the round's time includes compilation.
     """
     number, density, seconds = (
         summary[name].iloc[0] for name in ("round", "density", "seconds")
@@ -54,7 +57,8 @@ def show_round(summary: pd.DataFrame, last: int, steps: int, seconds_left: float
     diverged = int(summary.diverged.sum())
     say(
         f"round {number:>2}/{last}  density {100 * density:6.2f}%  {shown}  "
-        f"{len(summary) * steps / seconds:,.0f} lane-steps/s  "
+        f"{len(summary) * steps / seconds:,.0f} lane-steps/s"
+        f"{' (compiling included)' if compiled else ''}  "
         f"{_duration(seconds_left)} left"
         + (f"  {diverged} lanes diverged" if diverged else "")
     )

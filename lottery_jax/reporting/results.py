@@ -116,15 +116,16 @@ def open_run(workdir: Path, config: dict, ladder: list) -> Iterator[int]:
       ResultsError: in use, of another config, not empty and no run, not writable, full.
     """
     config = json.loads(json.dumps(config))  # tuples become lists, as in the file
-    try:
-        if workdir.exists() and not (workdir / ".lock").exists():
-            if not workdir.is_dir():
-                raise ResultsError(f"{workdir} is a file, not a directory")
-            if any(workdir.iterdir()):
-                problem = "is not empty and is no run directory; name another --workdir"
-                raise ResultsError(f"{workdir} {problem}")
-        workdir.mkdir(parents=True, exist_ok=True)
-        with open(workdir / ".lock", "w") as lock:
+    with contextlib.ExitStack() as stack:
+        with _writing(workdir):
+            if workdir.exists() and not (workdir / ".lock").exists():
+                if not workdir.is_dir():
+                    raise ResultsError(f"{workdir} is a file, not a directory")
+                if any(workdir.iterdir()):
+                    problem = "is not empty and is no run directory; name another"
+                    raise ResultsError(f"{workdir} {problem} --workdir")
+            workdir.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(workdir / ".lock", "w"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -138,13 +139,20 @@ def open_run(workdir: Path, config: dict, ladder: list) -> Iterator[int]:
             (workdir / "rounds").mkdir(exist_ok=True)
             for leftover in (workdir / "rounds").glob(".writing-*"):
                 shutil.rmtree(leftover)
-            yield len(_round_folders(workdir))
+        yield len(_round_folders(workdir))
+
+
+@contextlib.contextmanager
+def _writing(workdir: Path):
+    """Says what is kept when the disk is full or may not be written."""
+    try:
+        yield
     except OSError as error:
         folders = _round_folders(workdir)
-        last = f"round {folders[-1].name} is whole" if folders else "no round was begun"
+        kept = f"rounds up to {int(folders[-1].name)} are kept" if folders else ""
         raise ResultsError(
-            f"cannot write to {workdir}: {error.strerror or error}; {last}, "
-            "the same command goes on from there"
+            f"cannot write to {workdir}: {error.strerror or error}; "
+            f"{kept or 'nothing was written'}"
         ) from error
 
 
@@ -156,37 +164,42 @@ def commit(
     The state of the round before is then no longer needed.
 
     Raises:
-      OSError: disk full, not writable; the rounds before stay as they are.
+      ResultsError: disk full, not writable; the rounds before stay as they are.
     """
     final = workdir / "rounds" / f"{info.round:04d}"
     writing = final.with_name(f".writing-{final.name}")
     summary, curves = tables(info, seconds)
     replicates = sum(label.lane == "ticket" for label in info.labels)
-    writing.mkdir()
-    try:
-        summary.to_parquet(writing / "summary.parquet", index=False)
-        curves.to_parquet(writing / "curves.parquet", index=False)
-        names = masks.prunable_names(info.prunable)
-        packed = {}
-        for name, leaf in masks.named_leaves(info.lanes.mask).items():
-            if name in names:
-                ticket = np.asarray(leaf[:replicates])
-                packed[name] = np.packbits(ticket.reshape(replicates, -1), axis=1)
-                packed[f"{name}.shape"] = np.array(ticket.shape[1:])
-        np.savez(writing / "masks.npz", **packed)
-        leaves = jax.device_get(jax.tree.leaves(jax.tree.map(_without_key, state)))
-        np.savez(writing / "state.npz", **{str(i): x for i, x in enumerate(leaves)})
-        (writing / "certificate.json").write_text(json.dumps(certificate, indent=1))
-        for path in (*writing.iterdir(), writing):
-            _sync(path)
-        writing.rename(final)
-        _sync(final.parent)
-    except OSError:
-        shutil.rmtree(writing, ignore_errors=True)
-        raise
-    for folder in _round_folders(workdir)[:-1]:
-        (folder / "state.npz").unlink(missing_ok=True)
+    with _writing(workdir):
+        try:
+            writing.mkdir()
+            summary.to_parquet(writing / "summary.parquet", index=False)
+            curves.to_parquet(writing / "curves.parquet", index=False)
+            np.savez(writing / "masks.npz", **_packed_masks(info, replicates))
+            leaves = jax.device_get(jax.tree.leaves(jax.tree.map(_without_key, state)))
+            np.savez(writing / "state.npz", **{str(i): x for i, x in enumerate(leaves)})
+            (writing / "certificate.json").write_text(json.dumps(certificate, indent=1))
+            for path in (*writing.iterdir(), writing):
+                _sync(path)
+            writing.rename(final)
+            _sync(final.parent)
+        except OSError:
+            shutil.rmtree(writing, ignore_errors=True)
+            raise
+        for folder in _round_folders(workdir)[:-1]:
+            (folder / "state.npz").unlink(missing_ok=True)
     return summary
+
+
+def _packed_masks(info: RoundInfo, replicates: int) -> dict[str, np.ndarray]:
+    """Eight weights to a byte, per prunable leaf; see `load_masks`."""
+    packed = {}
+    leaves = masks.named_leaves(info.lanes.mask)
+    for name in masks.prunable_names(info.prunable):
+        ticket = np.asarray(leaves[name][:replicates])
+        packed[name] = np.packbits(ticket.reshape(replicates, -1), axis=1)
+        packed[f"{name}.shape"] = np.array(ticket.shape[1:])
+    return packed
 
 
 def restore(workdir: Path, like: Any) -> Any:
