@@ -1,0 +1,109 @@
+"""Small things that many tests are made of."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lottery_jax import config as configs
+from lottery_jax import experiment, rng
+from lottery_jax.models import MODELS
+from lottery_jax.tickets import masks
+from lottery_jax.training import losses
+from lottery_jax.types import Dataset, Lane, Split
+
+REPOSITORY = Path(__file__).parents[1]
+
+MNIST = Path(os.environ.get("LOTTERY_DATA_DIR", "")) / "mnist"
+needs_mnist = pytest.mark.skipif(
+    not MNIST.is_dir(), reason="LOTTERY_DATA_DIR names no folder with mnist/"
+)
+
+
+def tiny_config(**changes):
+    """Digits, 16 hidden units, 3 rounds of 30 steps, 2 replicates: a few seconds.
+
+    `changes` are dotted fields with `__` for the dot: train__steps=10.
+    """
+    config = configs.default()
+    config.data.validation_size = 100
+    config.data.test_size = 100
+    config.model.hidden = (16,)
+    config.train.steps = 30
+    config.train.eval_every = 10
+    config.algorithm.rounds = 3
+    config.lanes.plan = "map"
+    config.replicates = 2
+    config.update_from_flattened_dict(
+        {name.replace("__", "."): value for name, value in changes.items()}
+    )
+    return config
+
+
+def tiny_algorithm(config, workdir="unused"):
+    """(task, algorithm, roots) of a config, as `experiment.run` makes them."""
+    roots = rng.roots(config.seed.root)
+    task = experiment.make_task(config, roots)
+    algorithm, _ = experiment.make_algorithm(config, task, Path(workdir))
+    return task, algorithm, roots
+
+
+def random_task(num=64, features=5, classes=3, hidden=(8,), seed=0):
+    """A classification task on random data."""
+    x, y = jax.random.split(jax.random.key(seed))
+    x = jax.random.normal(x, (num, features))
+    y = jax.random.randint(y, (num,), 0, classes)
+    splits = [Split(x[i::4], y[i::4]) for i in range(3)]
+    dataset = Dataset(Split(x, y), splits[1], splits[2], classes, "random")
+    return losses.make_task(dataset, MODELS["mlp"]((features,), classes, hidden=hidden))
+
+
+def random_mask(params, seed=0, density=0.5):
+    """A random mask over all kernels; biases are kept."""
+    key = jax.random.key(seed)
+    leaves = {
+        name: jax.random.bernoulli(jax.random.fold_in(key, i), density, leaf.shape)
+        if name.endswith("kernel")
+        else jnp.ones(leaf.shape, bool)
+        for i, (name, leaf) in enumerate(masks.named_leaves(params).items())
+    }
+    return jax.tree.unflatten(jax.tree.structure(params), leaves.values())
+
+
+def make_lane(params, mask=None, seed=0, learning_rate=0.01, schedule_offset=0):
+    mask = masks.full(params) if mask is None else mask
+    hypers = {
+        "learning_rate": jnp.float32(learning_rate),
+        "schedule_offset": jnp.int32(schedule_offset),
+    }
+    return Lane(params, mask, jax.random.key(seed), hypers)
+
+
+def stack(*trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def assert_trees_equal(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def trees_differ(one, other):
+    differ = jax.tree.map(lambda a, b: bool(np.any(a != b)), one, other)
+    return any(jax.tree.leaves(differ))
+
+
+def lottery(*arguments, cwd=REPOSITORY, **options):
+    """Runs the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "lottery_jax.main", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
