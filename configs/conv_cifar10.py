@@ -1,7 +1,7 @@
-"""Conv-2, Conv-4 and Conv-6 on CIFAR-10, iterative magnitude pruning (arXiv:1803.03635).
+"""Conv-2, Conv-4 and Conv-6 on CIFAR-10, magnitude pruning (arXiv:1803.03635).
 
-Presets after a colon: `conv_2` (default), `conv_4`, `conv_6`, each as in figure 2 of the
-paper; `smoke`, to be combined with one of them: `:conv_4,smoke`.
+Presets after a colon: `conv_2` (default), `conv_4`, `conv_6`, each as in figure 2
+of the paper; `smoke`, to be combined with one of them: `:conv_4,smoke`.
 
     lottery --config=configs/conv_cifar10.py:conv_2 --config.data.dir=DATA
 """

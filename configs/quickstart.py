@@ -21,5 +21,6 @@ def get_config(arg=None):
 def smoke(config):
     """Seconds: for tests."""
     config.train.steps = 40
+    config.train.eval_every = 20
     config.algorithm.rounds = 2
     config.replicates = 2

@@ -53,13 +53,14 @@ def tiny_algorithm(config, workdir="unused"):
     return task, algorithm, roots
 
 
-def random_task(num=64, features=5, classes=3, hidden=(8,), seed=0):
-    """A classification task on random data."""
-    x, y = jax.random.split(jax.random.key(seed))
-    x = jax.random.normal(x, (num, features))
-    y = jax.random.randint(y, (num,), 0, classes)
-    splits = [Split(x[i::4], y[i::4]) for i in range(3)]
-    dataset = Dataset(Split(x, y), splits[1], splits[2], classes, "random")
+def random_task(num=128, features=5, classes=3, hidden=(8,), seed=0):
+    """A noisy linear teacher; half to train, a quarter each to validate and test."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    x = jax.random.normal(keys[0], (num, features))
+    teacher = jax.random.normal(keys[1], (features, classes))
+    y = (x @ teacher + 2 * jax.random.normal(keys[2], (num, classes))).argmax(1)
+    parts = (slice(0, num // 2), slice(num // 2, -num // 4), slice(-num // 4, None))
+    dataset = Dataset(*(Split(x[part], y[part]) for part in parts), classes, "random")
     return losses.make_task(dataset, MODELS["mlp"]((features,), classes, hidden=hidden))
 
 

@@ -84,7 +84,9 @@ def against_density(results: Results, column: str) -> Figure:
     dense = summary[(summary.lane == "ticket") & (summary["round"] == 0)]
     _level(axes, scale * dense[column].mean(), "dense")
     if column == "early_stop_step":
-        _level(axes, results.config["train"]["steps"], "end of training (censored)")
+        steps = results.config["train"]["steps"]
+        _level(axes, steps, "end of training (censored)", above=True)
+    _fit(axes, results, column)
     _density_axis(axes, 100 * summary.density.unique())
     axes.set_ylabel(AXIS_LABELS.get(column, column))
     axes.set_title(_title(results), fontsize=9)
@@ -125,16 +127,32 @@ def _axes():
     return figure, axes
 
 
-def _level(axes, level: float, name: str):
+def _level(axes, level: float, name: str, above: bool = False):
     axes.axhline(level, color="0.5", linewidth=0.8, linestyle=(0, (6, 4)), zorder=0)
     axes.text(
         *(0.995, level, name),
         transform=axes.get_yaxis_transform(),
         ha="right",
-        va="bottom",
+        va="bottom" if above else "top",
         color="0.4",
         fontsize=8,
     )
+
+
+def _fit(axes, results: Results, column: str):
+    """The means decide the range, since the band of two replicates is very wide.
+
+    Nothing is shown where nothing can be: beyond 100 %, below zero.
+    """
+    scale = 100 if column.endswith("accuracy") else 1
+    means = scale * results.summary.groupby(["lane", "round"])[column].mean()
+    room = max(0.35 * (means.max() - means.min()), 1e-6)
+    top = means.max() + room
+    if scale == 100:
+        top = min(top, 100)
+    elif column == "early_stop_step":
+        top = 1.08 * results.config["train"]["steps"]
+    axes.set_ylim(max(means.min() - room, 0), top)
 
 
 def _bands(rows: pd.DataFrame, x: str, y: str):

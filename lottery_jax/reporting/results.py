@@ -334,7 +334,7 @@ def _read_json(path: Path):
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as stored:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
         return dict(stored)
 
 

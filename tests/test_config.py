@@ -1,0 +1,222 @@
+"""Every config runs its smoke form; wrong values are refused before all else."""
+
+import importlib.util
+
+import jax
+import pytest
+from absl import flags
+
+import lottery_jax
+from lottery_jax import config as configs
+from lottery_jax import experiment
+from lottery_jax.errors import ConfigError, LotteryError
+from tests import helpers
+
+CONFIGS = {
+    "conv_cifar10.py": ["conv_2", "conv_4", "conv_6"],
+    "lenet_mnist.py": ["iclr2019", "google_code_2018", "openlth_default", "one_shot"],
+    "quickstart.py": [],
+    "xor.py": [],
+}
+
+
+def load(path):
+    """A config as the command line reads it, locked."""
+    file, _, arg = path.partition(":")
+    spec = importlib.util.spec_from_file_location(
+        "loaded", helpers.REPOSITORY / "configs" / file
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(arg or None).lock()
+
+
+def test_every_config_is_in_the_table():
+    found = {path.name for path in (helpers.REPOSITORY / "configs").glob("*.py")}
+    assert found == set(CONFIGS)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_and_preset_is_valid(name):
+    for preset in ["", *CONFIGS[name]]:
+        config = load(f"{name}:{preset}" if preset else name)
+        configs.validate(config)
+        assert config.is_locked
+        with pytest.raises(AttributeError, match="rewind_step"):
+            config.algorithm.rewind_stop = 1
+    with pytest.raises(LotteryError, match="did you mean 'smoke'"):
+        load(f"{name}:smok")
+
+
+SMOKES = [
+    *(f"conv_cifar10.py:{preset},smoke" for preset in ("conv_2", "conv_6")),
+    *(f"lenet_mnist.py:{preset},smoke" for preset in CONFIGS["lenet_mnist.py"]),
+    "quickstart.py:smoke",
+    "xor.py:smoke",
+]
+
+
+@pytest.mark.parametrize("path", SMOKES)
+def test_every_smoke_form_runs(path, tmp_path):
+    config = load(path)
+    found = experiment.run(config, tmp_path)
+    summary = found.summary
+    assert summary["round"].max() == config.algorithm.rounds
+    assert set(summary.lane) == {
+        "ticket", *(name for name in config.controls if config.controls[name])
+    }  # fmt: skip
+    assert not summary.diverged.any()
+    assert len(list((tmp_path / "figures").iterdir())) == 8
+
+
+def test_presets_are_the_papers():
+    paper = load("lenet_mnist.py:iclr2019")
+    assert (paper.train.optimizer, paper.train.learning_rate) == ("adam", 1.2e-3)
+    assert (paper.train.batch_size, paper.train.steps) == (60, 50_000)
+    google = load("lenet_mnist.py:google_code_2018")
+    assert (google.train.optimizer, google.train.batch_size) == ("sgd", 64)
+    assert google.algorithm.rounds == 30 and google.data.standardize == "l2_image"
+    openlth = load("lenet_mnist.py:openlth_default")
+    assert openlth.train.steps == 18_760 and openlth.algorithm.scope == "global"
+    conv = load("conv_cifar10.py:conv_6")
+    assert conv.algorithm.conv_prune_fraction == 0.15 and conv.train.steps == 30_000
+
+
+WRONG = {
+    "data.name": ("mnits", "did you mean 'mnist'"),
+    "data.standardize": ("meanstd", "did you mean 'mean_std'"),
+    "data.validation_size": (5000, "1 to "),
+    "data.test_size": (0, "1 to "),
+    "model.name": ("lenet_300", "did you mean 'lenet_300_100'"),
+    "model.hidden": ((16, 0), "positive"),
+    "model.initializer": ("glorot", "did you mean 'glorot"),
+    "train.optimizer": ("adamm", "did you mean 'adam'"),
+    "train.learning_rate": (-0.1, "positive"),
+    "train.schedule": ("cosin", "did you mean 'cosine'"),
+    "train.milestones": ((5,), "piecewise"),
+    "train.gamma": (0.0, "positive"),
+    "train.warmup_steps": (30, "0 to steps - 1 = 29"),
+    "train.momentum": (1.0, "0 <= x < 1"),
+    "train.weight_decay": (0.1, "adamw"),
+    "train.batch_size": (1598, "training split has 1597"),
+    "train.steps": (0, "at least 1"),
+    "train.eval_every": (31, "last step, 30"),
+    "algorithm.name": ("ipm", "did you mean 'imp'"),
+    "algorithm.rounds": (0, "at least 1"),
+    "algorithm.prune_fraction": (1.0, "between 0 and 1"),
+    "algorithm.conv_prune_fraction": (-0.5, "between 0 and 1"),
+    "algorithm.output_prune_fraction": (1.5, "between 0 and 1"),
+    "algorithm.scope": ("layer", "did you mean 'layerwise'"),
+    "algorithm.score": ("magnitud", "did you mean 'magnitude'"),
+    "algorithm.rewind": ("weight", "did you mean 'weights'"),
+    "algorithm.rewind_step": (30, "0 to steps - 1 = 29"),
+    "controls.reinit": (-1, "at least 0"),
+    "lanes.plan": ("vamp", "did you mean 'vmap'"),
+    "lanes.chunk": (0, "at least 1"),
+    "seed.order": (-1, "at least 0"),
+    "replicates": (0, "at least 1"),
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_wrong_value_names_its_field_and_what_is_right(field, tmp_path, monkeypatch):
+    value, message = WRONG[field]
+    config = helpers.tiny_config(**{field.replace(".", "__"): value})
+    monkeypatch.setattr(jax, "jit", None)  # nothing may be compiled
+    with pytest.raises(ConfigError) as error:
+        experiment.run(config, tmp_path / "run")
+    assert str(error.value).startswith(f"config.{field}: ")
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+WRONG_TOGETHER = {
+    "an emptied layer": (
+        {"algorithm__rounds": 9, "algorithm__prune_fraction": 0.9},
+        "round 4 would empty dense_0/kernel",
+    ),
+    "widths of a fixed network": (
+        {"model__name": "lenet_300_100"},
+        "model.hidden: lenet_300_100 has widths of its own",
+    ),
+    "restart and rewind step": (
+        {"algorithm__rewind": "continue", "algorithm__rewind_step": 5},
+        "rewind=continue restarts",
+    ),
+    "rates of layers that compete": (
+        {"algorithm__scope": "global", "algorithm__output_prune_fraction": 0.1},
+        "compete globally",
+    ),
+    "milestones outside": (
+        {"train__schedule": "piecewise", "train__milestones": (10, 30)},
+        "steps between 0 and 30",
+    ),
+    "images too small": (
+        {"model__name": "lenet_5", "model__hidden": None},
+        "at least 12x12",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TOGETHER)
+def test_values_that_do_not_go_together_are_refused(case, tmp_path):
+    changes, message = WRONG_TOGETHER[case]
+    with pytest.raises(ConfigError) as error:
+        experiment.run(helpers.tiny_config(**changes), tmp_path / "run")
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+# What only the command line can get wrong: exit status 2, one line, nothing written.
+COMMANDS = {
+    "no config": ([], "for example --config=configs/quickstart.py"),
+    "unknown file": (["--config=configs/quickstar.py"], "'configs/quickstart.py'"),
+    "unknown preset": (["--config=configs/quickstart.py:smoek"], "'smoke'"),
+    "unknown group": (["{quick}", "--config.trian.steps=3"], '"train"'),
+    "unknown field": (["{quick}", "--config.train.step=3"], '"steps"'),
+    "wrong type": (["{quick}", "--config.train.steps=many"], "train.steps=many"),
+    "wrong value": (["{quick}", "--config.train.optimizer=adm"], "config.train.optim"),
+    "unknown flag": (["{quick}", "--workdri=x"], "workdir"),
+    "no flag": (["{quick}", "workdir=x"], "'workdir=x' is no flag"),
+    "no data": (["{quick}", "--config.data.dir=nowhere"], "nowhere does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_a_wrong_command_line_exits_with_status_2(case, tmp_path):
+    arguments, message = COMMANDS[case]
+    (tmp_path / "configs").symlink_to(helpers.REPOSITORY / "configs")
+    arguments = [a.format(quick="--config=configs/quickstart.py") for a in arguments]
+    done = helpers.lottery(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and message in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["configs"]
+
+
+def test_the_command_from_start_to_figures(tmp_path):
+    """Plain lines, the default directory, and no work the second time."""
+    (tmp_path / "configs").symlink_to(helpers.REPOSITORY / "configs")
+    arguments = ["--config=configs/xor.py:smoke", "--config.train.batch_size=40"]
+    done = helpers.lottery(*arguments, cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("round  0/2  density 100.00%  ticket ")
+    assert "lane-steps/s (compiling included)" in lines[0] and "left" in lines[0]
+    (workdir,) = (tmp_path / "runs").iterdir()
+    assert workdir.name.startswith("xor-") and len(workdir.name) == 12
+    for path in (line[8:] for line in lines if line.startswith("figure: ")):
+        assert (tmp_path / path).is_file()
+    assert lottery_jax.load_results(workdir).config["train"]["batch_size"] == 40
+    again = helpers.lottery(*arguments, cwd=tmp_path)
+    assert again.returncode == 0 and "is finished" in again.stdout
+    assert "round  0" not in again.stdout
+
+
+def test_flags_are_defined_in_main_alone():
+    from lottery_jax import main
+
+    assert main.CONFIG.name in flags.FLAGS and main.WORKDIR.name in flags.FLAGS
+    for path in (helpers.REPOSITORY / "lottery_jax").rglob("*.py"):
+        if path.name != "main.py":
+            assert "DEFINE_" not in path.read_text(), path

@@ -1,0 +1,344 @@
+"""The algorithm as a whole: ladders, rewinding, controls, certificates, compilation."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lottery_jax.algorithms.imp import layer_fractions
+from lottery_jax.analysis.certificates import certify
+from lottery_jax.errors import CertificateError, ConfigError
+from lottery_jax.tickets import REWINDS, masks
+from tests import helpers
+
+
+def run_rounds(config, rounds=None):
+    """(infos, states): what every round told, and the state after it."""
+    _, algorithm, roots = helpers.tiny_algorithm(config)
+    state, infos, states = algorithm.init(roots), [], []
+    for _ in range(len(algorithm.ladder) if rounds is None else rounds):
+        state, info = algorithm.step(state)
+        infos.append(info)
+        states.append(state)
+    return infos, states
+
+
+def lanes_of(info, name):
+    return [i for i, label in enumerate(info.labels) if label.lane == name]
+
+
+def take(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def test_masks_follow_the_ladder_and_shrink():
+    infos, _ = run_rounds(helpers.tiny_config())
+    sizes = {"dense_0/kernel": 1024, "output/kernel": 160}
+    expected = [sizes]
+    for _ in range(3):
+        last = expected[-1]
+        expected.append({
+            "dense_0/kernel": last["dense_0/kernel"]
+            - round(last["dense_0/kernel"] * 0.2),
+            "output/kernel": last["output/kernel"] - round(last["output/kernel"] * 0.1),
+        })  # fmt: skip
+    assert [info.num_keep for info in infos] == expected
+    for before, info in zip(infos, infos[1:], strict=False):
+        for lane in range(len(info.labels)):
+            mask = take(info.lanes.mask, lane)
+            kept = masks.num_kept(mask, info.prunable)
+            assert {name: int(num) for name, num in kept.items()} == info.num_keep
+            assert all(
+                leaf.all()
+                for name, leaf in masks.named_leaves(mask).items()
+                if name.endswith("bias")
+            )
+        for lane in lanes_of(info, "ticket"):
+            new, old = take(info.lanes.mask, lane), take(before.lanes.mask, lane)
+            assert not any(
+                (n & ~o).any()
+                for n, o in zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
+            )
+
+
+def test_the_mask_keeps_the_largest_final_weights():
+    infos, _ = run_rounds(helpers.tiny_config(), rounds=2)
+    for lane in lanes_of(infos[1], "ticket"):
+        final = np.abs(infos[0].trained.final["dense_0"]["kernel"][lane])
+        mask = np.asarray(infos[1].lanes.mask["dense_0"]["kernel"][lane])
+        assert final[mask].min() >= final[~mask].max()
+
+
+@pytest.mark.parametrize("rewind_step", [0, 20])
+@pytest.mark.parametrize("rewind", REWINDS)
+def test_every_rewind_starts_where_it_says(rewind, rewind_step):
+    restart = REWINDS[rewind].restart
+    if restart and rewind_step:
+        pytest.skip("continue restarts at step 0: the config refuses a rewind step")
+    config = helpers.tiny_config(
+        algorithm__rewind=rewind,
+        algorithm__rewind_step=rewind_step,
+        algorithm__rounds=2,
+        train__schedule="cosine",
+    )
+    infos, states = run_rounds(config)
+    point = infos[0].trained.snapshots["rewind_point"]
+    init = infos[0].lanes.params
+    assert helpers.trees_differ(point, init) == (rewind_step > 0)
+    for before, info in zip(infos, infos[1:], strict=False):
+        expected = point if rewind == "weights" else before.trained.final
+        ticket = slice(0, config.replicates)
+        helpers.assert_trees_equal(
+            take(info.lanes.params, ticket), take(expected, ticket)
+        )
+        assert info.start == rewind_step
+        offset = info.lanes.hypers["schedule_offset"]
+        assert (offset == (30 if rewind == "fine_tune" else 0)).all()
+        steps = info.trained.history["step"][0]
+        assert steps[0] == rewind_step and steps[-1] == 30
+    helpers.assert_trees_equal(states[-1].rewind_point, take(point, ticket))
+
+
+def test_controls_share_all_but_their_one_respect():
+    config = helpers.tiny_config(
+        controls__reinit=2, controls__shuffle=1, controls__random=1
+    )
+    infos, _ = run_rounds(config, rounds=2)
+    info = infos[1]
+    assert [label.lane for label in info.labels[::2]] == [
+        "ticket", "random", "reinit", "reinit", "shuffle"
+    ]  # fmt: skip
+    ticket = take(info.lanes, slice(0, 2))
+    for name in ("reinit", "shuffle", "random"):
+        own = take(info.lanes, jnp.array(lanes_of(info, name)[:2]))
+        same, other = ("mask", "params") if name == "reinit" else ("params", "mask")
+        helpers.assert_trees_equal(getattr(own, same), getattr(ticket, same))
+        assert helpers.trees_differ(getattr(own, other), getattr(ticket, other))
+        helpers.assert_trees_equal(own.hypers, ticket.hypers)
+        assert (own.key == ticket.key).all()
+    first, second = (
+        take(info.lanes.params, jnp.array(lanes_of(info, "reinit")[i : i + 2]))
+        for i in (0, 2)
+    )
+    assert helpers.trees_differ(first, second)
+    earlier = take(infos[0].lanes.params, jnp.array(lanes_of(info, "reinit")[:2]))
+    assert helpers.trees_differ(first, earlier)  # a fresh draw every round
+
+
+def test_round_zero_is_dense_for_everyone():
+    infos, _ = run_rounds(helpers.tiny_config(), rounds=1)
+    info = infos[0]
+    assert info.density == 1 and all(m.all() for m in jax.tree.leaves(info.lanes.mask))
+    ticket, random = lanes_of(info, "ticket"), lanes_of(info, "random")
+    helpers.assert_trees_equal(
+        take(info.trained.final, jnp.array(ticket)),
+        take(info.trained.final, jnp.array(random)),
+    )
+
+
+def test_one_shot_is_imp_with_one_round():
+    """The same counts as three rounds, other weights: it never saw the sparser ones."""
+    iterative, _ = run_rounds(helpers.tiny_config())
+    config = helpers.tiny_config(
+        algorithm__rounds=1,
+        algorithm__prune_fraction=1 - 0.8**3,
+        algorithm__output_prune_fraction=1 - 0.9**3,
+    )
+    one_shot, _ = run_rounds(config)
+    for group, num in one_shot[-1].num_keep.items():
+        assert abs(num - iterative[-1].num_keep[group]) <= 2
+    assert helpers.trees_differ(one_shot[-1].lanes.mask, iterative[-1].lanes.mask)
+    final = np.abs(iterative[0].trained.final["dense_0"]["kernel"][0])
+    num = one_shot[-1].num_keep["dense_0/kernel"]
+    best = np.sort(final.ravel())[-num]
+    np.testing.assert_array_equal(
+        one_shot[-1].lanes.mask["dense_0"]["kernel"][0], final >= best
+    )
+
+
+def test_global_scope_lets_layers_compete():
+    config = helpers.tiny_config(
+        algorithm__scope="global", algorithm__output_prune_fraction=0.0
+    )
+    infos, _ = run_rounds(config)
+    assert list(infos[1].num_keep) == ["all"]
+    assert infos[1].num_keep["all"] == 1024 - round(0.2 * 1024)
+    assert infos[3].lanes.mask["output"]["kernel"].all()
+    competing, _ = run_rounds(helpers.tiny_config(algorithm__scope="global"))
+    kept = competing[3].lanes.mask["output"]["kernel"].sum((1, 2))[:2]
+    assert competing[3].num_keep["all"] == 1184 - 237 - 189 - 152
+    assert (kept != 82).any()  # not the layerwise share
+
+
+def test_layer_fractions():
+    names = ["conv_0/kernel", "dense_0/kernel", "output/kernel"]
+
+    def fractions(scope="layerwise", default=0.2, conv=None, output=None):
+        found = layer_fractions(
+            names, default=default, conv=conv, output=output, scope=scope
+        )
+        return list(found.values())
+
+    assert fractions() == [0.2, 0.2, 0.1]
+    assert fractions(conv=0.15, output=0.3) == [0.15, 0.2, 0.3]
+    assert fractions("global") == [0.2, 0.2, 0.2]
+    assert fractions("global", output=0.0) == [0.2, 0.2]
+    with pytest.raises(ConfigError, match="conv_prune_fraction"):
+        fractions("global", conv=0.1)
+
+
+def test_replicates_and_controls_move_nobody_else():
+    """Replicate 0 of 2 equals replicate 0 of 3; controls change no ticket."""
+    small, _ = run_rounds(helpers.tiny_config(), rounds=2)
+    large, _ = run_rounds(
+        helpers.tiny_config(replicates=3, controls__shuffle=1), rounds=2
+    )
+    for few, many in zip(small, large, strict=True):
+        for name in ("ticket", "reinit"):
+            helpers.assert_trees_equal(
+                take((few.lanes.mask, few.trained.final), lanes_of(few, name)[1]),
+                take((many.lanes.mask, many.trained.final), lanes_of(many, name)[1]),
+            )
+
+
+def test_streams_can_be_seeded_apart():
+    base, _ = run_rounds(helpers.tiny_config(), rounds=1)
+    config = helpers.tiny_config()
+    config.seed.order = 7
+    with_order = _run_with_seeds(config)
+    helpers.assert_trees_equal(base[0].lanes.params, with_order.lanes.params)
+    assert helpers.trees_differ(base[0].trained.final, with_order.trained.final)
+    config = helpers.tiny_config()
+    config.seed.init = 7
+    with_init = _run_with_seeds(config)
+    ticket = slice(0, 2)
+    assert helpers.trees_differ(
+        take(base[0].lanes.params, ticket), take(with_init.lanes.params, ticket)
+    )
+    assert (base[0].lanes.key == with_init.lanes.key).all()
+
+
+def _run_with_seeds(config):
+    from lottery_jax import rng
+
+    _, algorithm, _ = helpers.tiny_algorithm(config)
+    seeds = config.seed.to_dict()
+    roots = rng.roots(seeds.pop("root"), **seeds)
+    return algorithm.step(algorithm.init(roots))[1]
+
+
+@pytest.mark.parametrize("rewind_step", [0, 20])
+def test_one_program_serves_all_rounds(rewind_step, caplog):
+    config = helpers.tiny_config(algorithm__rewind_step=rewind_step)
+    _, algorithm, roots = helpers.tiny_algorithm(config)
+    compiled = []
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        state = algorithm.init(roots)
+        for _ in range(4):
+            caplog.clear()
+            state, info = algorithm.step(state)
+            certify(info)
+            compiled.append(
+                [r.message.split()[1] for r in caplog.records
+                 if r.message.startswith("Compiling")]
+            )  # fmt: skip
+    assert compiled[0].count("jit(share)") == 1 and "jit(prepare)" in compiled[0]
+    assert compiled[1:] == [[], [], []]
+
+
+def test_a_certificate_holds_and_says_what():
+    infos, _ = run_rounds(helpers.tiny_config(controls__shuffle=1), rounds=2)
+    found = certify(infos[1])
+    assert found["kept"] == {"dense_0/kernel": [819] * 2, "output/kernel": [144] * 2}
+    assert found["control_differs_in"] == {
+        "random": ["mask"], "reinit": ["params"], "shuffle": ["mask"]
+    }  # fmt: skip
+    assert found["diverged"] == [] and len(found["holds"]) == 5
+
+
+def _set(tree, leaf, lane, index, value):
+    changed = tree[leaf]["kernel"].at[(lane, *index)].set(value)
+    return {**tree, leaf: {**tree[leaf], "kernel": changed}}
+
+
+def _pruned_entry(info, lane):
+    return tuple(
+        np.argwhere(~np.asarray(info.lanes.mask["dense_0"]["kernel"][lane]))[0]
+    )
+
+
+def _spoil_pruned(info):
+    final = _set(info.trained.final, "dense_0", 3, _pruned_entry(info, 3), 1e-30)
+    return info._replace(trained=info.trained._replace(final=final))
+
+
+def _spoil_count(info):
+    mask = _set(info.lanes.mask, "dense_0", 1, _pruned_entry(info, 1), True)
+    mask = _set(mask, "dense_0", 3, _pruned_entry(info, 3), True)
+    return info._replace(lanes=info.lanes._replace(mask=mask))
+
+
+def _spoil_start(info):
+    kept = tuple(np.argwhere(np.asarray(info.lanes.mask["output"]["kernel"][0]))[0])
+    value = np.nextafter(info.rewound["output"]["kernel"][(0, *kept)], 9)
+    params = _set(info.lanes.params, "output", jnp.arange(0, 6, 2), kept, value)
+    return info._replace(lanes=info.lanes._replace(params=params))
+
+
+def _spoil_shrinking(info):
+    kept = np.asarray(info.lanes.mask["dense_0"]["kernel"][0])
+    old = _set(info.old_mask, "dense_0", 0, tuple(np.argwhere(kept)[0]), False)
+    return info._replace(old_mask=old)
+
+
+def _spoil_control(info):
+    """A shuffle that does nothing, as in a published codebase."""
+    mask = jax.tree.map(lambda leaf: leaf.at[2:4].set(leaf[:2]), info.lanes.mask)
+    final = masks.apply(info.trained.final, mask)
+    best = masks.apply(info.trained.best, mask)
+    return info._replace(
+        lanes=info.lanes._replace(mask=mask),
+        trained=info.trained._replace(final=final, best=best),
+    )
+
+
+def _spoil_second_respect(info):
+    key = info.lanes.key.at[3].set(jax.random.key(5))
+    return info._replace(lanes=info.lanes._replace(key=key))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            _spoil_pruned,
+            "pruned weights that are not zero in lane random 0, replicate 1",
+        ),
+        (_spoil_count, "dense_0/kernel keeps 819 weights"),
+        (
+            _spoil_start,
+            "survivors off their rewind point in lane ticket 0, replicate 0",
+        ),
+        (_spoil_shrinking, "weights revived by the new mask in lane ticket 0"),
+        (_spoil_control, "control differs from its ticket in respects in lane random"),
+        (_spoil_second_respect, "respects in lane random 0, replicate 1: 2"),
+    ],
+)
+def test_a_violation_stops_with_what_and_where(spoil, message):
+    infos, _ = run_rounds(helpers.tiny_config(), rounds=2)
+    certify(infos[1])
+    with pytest.raises(CertificateError) as error:
+        certify(spoil(infos[1]))
+    assert message in str(error.value)
+
+
+def test_a_diverged_ticket_is_noted_and_pruning_goes_on():
+    config = helpers.tiny_config(
+        train__learning_rate=1e30, train__optimizer="sgd", algorithm__rewind="continue"
+    )
+    infos, _ = run_rounds(config)
+    assert np.isnan(infos[0].trained.final["output"]["kernel"]).all()
+    for info in infos:
+        assert len(certify(info)["diverged"]) == len(info.labels)

@@ -1,0 +1,267 @@
+"""Runs on disk: whole rounds or none, resumed bit for bit, what is refused."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import lottery_jax
+from lottery_jax import experiment
+from lottery_jax.errors import ConfigError, ResultsError
+from lottery_jax.reporting import results
+from lottery_jax.training.lanes import Plan
+from tests import helpers
+
+
+def assert_same_run(one, other):
+    """Tables (but for seconds), masks, certificates and the last state, bit for bit."""
+    first, second = lottery_jax.load_results(one), lottery_jax.load_results(other)
+    for table in ("summary", "curves"):
+        a, b = (
+            getattr(found, table).drop(columns="seconds", errors="ignore")
+            for found in (first, second)
+        )
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
+    assert first.certificates == second.certificates
+    assert first.ladder == second.ladder
+    for number in range(len(first.ladder)):
+        for name in ("masks.npz", "state.npz"):
+            paths = [w / "rounds" / f"{number:04d}" / name for w in (one, other)]
+            assert paths[0].exists() == paths[1].exists()
+            if paths[0].exists():
+                a, b = (dict(np.load(path)) for path in paths)
+                assert a.keys() == b.keys()
+                for key in a:
+                    np.testing.assert_array_equal(a[key], b[key])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted run with a rewind step and every control."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    experiment.run(config(), workdir)
+    return workdir
+
+
+def config():
+    return helpers.tiny_config(
+        algorithm__rewind_step=10, controls__shuffle=1, controls__reinit=2
+    )
+
+
+def test_tables_are_tidy(finished):
+    found = lottery_jax.load_results(finished)
+    summary, curves = found.summary, found.curves
+    keys = ["round", "lane", "sample", "replicate"]
+    assert list(summary.columns[:7]) == [*keys, "density", "kept", "early_stop_step"]
+    assert len(summary) == 4 * (1 + 1 + 2 + 1) * 2
+    assert not summary.duplicated(keys).any()
+    assert {
+        "early_stop_test_accuracy", "test_accuracy", "validation_accuracy",
+        "train_accuracy", "test_loss", "validation_loss", "train_loss", "seconds",
+        "diverged",
+    } <= set(summary)  # fmt: skip
+    assert list(curves.columns[:7]) == [
+        *keys, "step", "train_loss", "validation_loss"
+    ]  # fmt: skip
+    assert not curves.duplicated([*keys, "step"]).any()
+    first, later = curves[curves["round"] == 0], curves[curves["round"] > 0]
+    assert sorted(set(first.step)) == [0, 10, 20, 30]
+    assert sorted(set(later.step)) == [10, 20, 30]
+    assert (curves.train_loss.isna() == (curves.groupby("round").step.transform("min")
+            == curves.step)).all()  # fmt: skip
+    density = [sum(rung.values()) / 1184 for rung in found.ladder]
+    np.testing.assert_allclose(summary.groupby("round").density.first(), density)
+    last = curves[curves.step == 30].set_index(keys).validation_loss
+    pd.testing.assert_series_equal(last, summary.set_index(keys).validation_loss)
+    reached = curves.merge(
+        summary[[*keys, "early_stop_step"]].rename(columns={"early_stop_step": "step"})
+    )
+    lowest = curves.groupby(keys, sort=False).validation_loss.min()
+    np.testing.assert_array_equal(reached.validation_loss, lowest)
+
+
+def test_masks_come_back_as_they_were_trained(tmp_path):
+    _, algorithm, roots = helpers.tiny_algorithm(config())
+    state = algorithm.init(roots)
+    (tmp_path / "rounds").mkdir()
+    for number in range(2):
+        state, info = algorithm.step(state)
+        results.commit(tmp_path, info, state, {}, 1.0)
+        stored = lottery_jax.load_masks(tmp_path, number)
+        assert sorted(stored) == ["dense_0/kernel", "output/kernel"]
+        for name, mask in stored.items():
+            layer = name.split("/")[0]
+            np.testing.assert_array_equal(mask, info.lanes.mask[layer]["kernel"][:2])
+    restored = results.restore(tmp_path, like=algorithm.init(roots))
+    plain = [jax.tree.map(results._without_key, tree) for tree in (state, restored)]
+    helpers.assert_trees_equal(*plain)
+
+
+class Killed(BaseException):
+    """Like `kill -9`: nothing on the way out is executed for it."""
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 5, 7, 9, 10, 14, 20])
+def test_a_crash_at_any_write_changes_nothing(tmp_path, monkeypatch, finished, after):
+    """The process dies at the n-th sync to disk; the second start finishes the run."""
+    workdir, sync, left = tmp_path / "run", results._sync, [after]
+
+    def dying(path):
+        if left[0] == 0:
+            raise Killed
+        left[0] -= 1
+        sync(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "_sync", dying)
+        with pytest.raises(Killed):
+            experiment.run(config(), workdir)
+    experiment.run(config(), workdir)
+    assert_same_run(workdir, finished)
+
+
+def test_kill_and_resume_from_the_command_line(tmp_path):
+    """`kill -9` at random moments, then a start that gets through."""
+    common = ["--config=configs/quickstart.py:smoke", "--config.algorithm.rounds=12"]
+    whole, workdir = tmp_path / "whole", tmp_path / "killed"
+    done = helpers.lottery(*common, f"--workdir={whole}")
+    assert done.returncode == 0, done.stderr
+    command = [
+        sys.executable,
+        "-m",
+        "lottery_jax.main",
+        *common,
+        f"--workdir={workdir}",
+    ]
+    kills = 0
+    for seconds in np.random.default_rng().uniform(0, 0.4, 3):
+        process = subprocess.Popen(
+            command, cwd=helpers.REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+        while "round" not in process.stdout.readline():
+            assert process.poll() is None
+        time.sleep(seconds)  # somewhere in the rounds after the first of this start
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+    assert kills
+    done = helpers.lottery(*common, f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(workdir, whole)
+
+
+def test_the_chosen_plan_is_remembered(tmp_path):
+    results.record_environment(tmp_path)
+    chosen = results.remember_plan(tmp_path, lambda: Plan("map", 4))
+    again = results.remember_plan(tmp_path, lambda: Plan("vmap"))
+    assert chosen == again == Plan("map", 4)
+
+
+def test_a_finished_run_says_so_and_does_nothing(finished, capsys):
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
+    before.pop(finished / ".lock")
+    experiment.run(config(), finished)
+    assert "finished" in capsys.readouterr().out
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+
+
+def test_another_config_is_refused_with_its_fields(finished):
+    other = config()
+    other.train.learning_rate = 0.5
+    other.controls.random = 0
+    before = sorted(finished.rglob("*"))
+    with pytest.raises(ResultsError) as error:
+        experiment.run(other, finished)
+    assert "train.learning_rate: 0.0012 here, 0.5 now" in str(error.value)
+    assert "controls.random: 1 here, 0 now" in str(error.value)
+    assert "data" not in str(error.value).split("differ:")[1]
+    assert sorted(finished.rglob("*")) == before
+
+
+def test_a_directory_in_use_is_refused(finished):
+    with open(finished / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ResultsError, match="in use by another process"):
+            experiment.run(config(), finished)
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ResultsError, match="no run directory"):
+        experiment.run(config(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("below", ["file", "file/run"])
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, below):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultsError, match="file"):
+        experiment.run(config(), tmp_path / below)
+
+
+def test_a_full_disk_keeps_the_rounds_before(tmp_path, finished):
+    """A real limit on file sizes, which the state of the second round runs into."""
+    workdir = tmp_path / "run"
+    limit = (
+        "import resource, signal, sys, pathlib\n"
+        "from lottery_jax import experiment\n"
+        "from lottery_jax.reporting import results\n"
+        "from tests.test_results import config\n"
+        "commit = results.commit\n"
+        "def limited(workdir, info, *rest):\n"
+        "    if info.round == 2:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "    return commit(workdir, info, *rest)\n"
+        "results.commit = limited\n"
+        "experiment.run(config(), pathlib.Path(sys.argv[1]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limit, str(workdir)],
+        cwd=helpers.REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+    )
+    assert "cannot write to" in done.stderr and "rounds up to 1 are kept" in done.stderr
+    assert len(lottery_jax.load_results(workdir).certificates) == 2
+    assert not list((workdir / "rounds").glob(".writing-*"))
+    experiment.run(config(), workdir)
+    assert_same_run(workdir, finished)
+
+
+@pytest.mark.parametrize(
+    "name", ["summary.parquet", "masks.npz", "state.npz", "certificate.json"]
+)
+def test_a_damaged_file_is_named(tmp_path, name):
+    experiment.run(helpers.tiny_config(algorithm__rounds=1), tmp_path)
+    path = tmp_path / "rounds" / "0001" / name
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ResultsError, match=name):
+        if name == "masks.npz":
+            lottery_jax.load_masks(tmp_path, 1)
+        elif name == "state.npz":
+            results.restore(tmp_path, like={})
+        else:
+            lottery_jax.load_results(tmp_path)
+
+
+def test_loading_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ResultsError, match="no config.json"):
+        lottery_jax.load_results(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ResultsError, match="no whole round"):
+        lottery_jax.load_results(tmp_path)
+
+
+def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="train.batch_size: 5000: the training split"):
+        experiment.run(helpers.tiny_config(train__batch_size=5000), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
