@@ -217,6 +217,20 @@ def test_schedules_scale_the_learning_rate(name):
     np.testing.assert_allclose(update(3, STEPS), frozen, rtol=1e-3, atol=1e-8)
 
 
+def test_adam_is_optaxs_adam():
+    """Over 200 steps, from gradients of very different sizes, tiny ones too."""
+    scales = jnp.array([1e-9, 1e-6, 1e-3, 1.0, 1e3])
+    ours, theirs = optimizers.scale_by_adam(0.9, 0.999, 1e-8), optax.scale_by_adam()
+    params = {"w": jnp.zeros(5)}
+    states = [ours.init(params), theirs.init(params)]
+    for step in range(200):
+        noise = jax.random.normal(jax.random.key(step), (5,))
+        grads = {"w": scales * (noise + 0.3)}
+        one, states[0] = ours.update(grads, states[0])
+        other, states[1] = theirs.update(grads, states[1])
+        np.testing.assert_allclose(one["w"], other["w"], rtol=1e-4)
+
+
 def test_warmup_rises_linearly():
     shape = optimizers.with_warmup(lambda step: 0.5, 4)
     np.testing.assert_allclose([shape(s) for s in (0, 1, 4, 9)], [0, 0.125, 0.5, 0.5])

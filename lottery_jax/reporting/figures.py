@@ -105,13 +105,16 @@ def validation_curves(results: Results) -> Figure:
     density = results.summary.groupby("round").density.first()
     colors = matplotlib.colormaps["viridis_r"](np.linspace(0.15, 1, len(rounds)))
     figure, axes = _axes()
+    means = []
     for number, color, dashes in zip(rounds, colors, DASHES, strict=False):
         rows = curves[curves["round"] == number]
         step, mean, low, high = _bands(rows, "step", "validation_loss")
         label = f"{100 * density[number]:.3g} %"
         axes.plot(step, mean, color=color, linestyle=dashes, label=label)
+        means.append(mean)
         axes.fill_between(step, low, high, alpha=0.18, color=color, linewidth=0)
     axes.set_yscale("log")
+    axes.set_ylim(np.nanmin(means) / 1.4, np.nanmax(means) * 1.4)
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel("validation loss of the ticket")
     axes.set_title(_title(results), fontsize=9)

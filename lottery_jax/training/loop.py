@@ -20,7 +20,8 @@ Data = tuple[Split, Split, Split]
 
 Train = Callable[[Lane, Data, jax.Array], Trained]
 
-EVALUATION_BATCH = 1000
+EVALUATION_VALUES = 2**22
+"""Input values of a split that are evaluated at once; MNIST's validation fits."""
 
 
 def make_train(
@@ -83,11 +84,17 @@ def make_train(
             return params, model_state, opt_state, total + value
 
         def evaluate(params, model_state, split, name):
-            def output(x):
-                return task.model.apply(params, model_state, x[None], train=False)[0][0]
+            def forward(x):
+                return task.model.apply(params, model_state, x, train=False)[0]
 
-            # An example at a time as written, EVALUATION_BATCH at a time as compiled.
-            outputs = jax.lax.map(output, split.x, batch_size=EVALUATION_BATCH)
+            if split.x.size <= EVALUATION_VALUES:
+                outputs = forward(split.x)
+            else:
+                outputs = jax.lax.map(
+                    lambda example: forward(example[None])[0],
+                    split.x,
+                    batch_size=max(1, EVALUATION_VALUES // split.x[0].size // 4),
+                )
             values = {"loss": task.loss, **task.metrics}
             return {f"{name}_{key}": f(outputs, split.y) for key, f in values.items()}
 
@@ -141,9 +148,10 @@ def make_train(
         at_early_stop = evaluate(best["params"], best["model_state"], test, "test")
         summary = {"early_stop_step": best["step"]}
         summary |= {f"early_stop_{key}": value for key, value in at_early_stop.items()}
-        for split, name in [(test, "test"), (validation, "validation")]:
+        for split, name in [(test, "test"), (examples, "train")]:
             summary |= evaluate(final, model_state, split, name)
-        summary |= evaluate(final, model_state, examples, "train")
+        last = {key: values[-1] for key, values in history.items()}
+        summary |= {key: last[key] for key in last if key.startswith("validation")}
         return Trained(final, best["params"], kept, history, summary)
 
     return train
