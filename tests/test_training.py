@@ -246,6 +246,14 @@ def test_batches_are_epochs_without_replacement():
     np.testing.assert_array_equal(longer[:7], order)
 
 
+@pytest.mark.parametrize("limit", [1, 7, 50, 1000])
+def test_chunks_change_nothing(limit, monkeypatch):
+    monkeypatch.setattr(loop, "EVALUATION_VALUES", max(limit, 5))
+    x = jax.random.normal(jax.random.key(0), (23, 5))
+    found = loop.in_chunks(lambda x: x.reshape(len(x), -1).sum(1, keepdims=True), x)
+    np.testing.assert_allclose(found, x.sum(1, keepdims=True), rtol=1e-5)
+
+
 def test_the_grid_has_one_length_whatever_the_start():
     snapshots = {"k": 33}
     whole = loop.evaluation_grid(100, 25, snapshots)

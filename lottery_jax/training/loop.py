@@ -21,7 +21,7 @@ Data = tuple[Split, Split, Split]
 Train = Callable[[Lane, Data, jax.Array], Trained]
 
 EVALUATION_VALUES = 2**22
-"""Input values of a split that are evaluated at once; MNIST's validation fits."""
+"""Input values that are evaluated at once: the memory that activations take."""
 
 
 def make_train(
@@ -87,14 +87,7 @@ def make_train(
             def forward(x):
                 return task.model.apply(params, model_state, x, train=False)[0]
 
-            if split.x.size <= EVALUATION_VALUES:
-                outputs = forward(split.x)
-            else:
-                outputs = jax.lax.map(
-                    lambda example: forward(example[None])[0],
-                    split.x,
-                    batch_size=max(1, EVALUATION_VALUES // split.x[0].size // 4),
-                )
+            outputs = in_chunks(forward, split.x)
             values = {"loss": task.loss, **task.metrics}
             return {f"{name}_{key}": f(outputs, split.y) for key, f in values.items()}
 
@@ -155,6 +148,20 @@ def make_train(
         return Trained(final, best["params"], kept, history, summary)
 
     return train
+
+
+def in_chunks(forward: Callable, x: jax.Array) -> jax.Array:
+    """`forward(x)` for many examples [n, ...], in even chunks that fit in memory."""
+    chunks = -(-x.size // EVALUATION_VALUES)
+    if chunks == 1:
+        return forward(x)
+    size = len(x) // chunks
+    whole = x[: chunks * size].reshape(chunks, size, *x.shape[1:])
+    outputs = jax.lax.map(forward, whole)
+    outputs = outputs.reshape(chunks * size, *outputs.shape[2:])
+    if len(outputs) == len(x):
+        return outputs
+    return jnp.concatenate([outputs, forward(x[chunks * size :])])
 
 
 def batches(key: jax.Array, num: int, batch_size: int, steps: int) -> jax.Array:
