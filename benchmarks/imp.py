@@ -23,6 +23,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with mnist/.", required
 ROUNDS = flags.DEFINE_integer("rounds", 20, "Rounds after the dense one.")
 STEPS = flags.DEFINE_integer("steps", 3000, "Optimizer steps per round.")
 REPLICATES = flags.DEFINE_integer("replicates", 2, "Replicates.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Where to keep the run.")
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the rows.")
 
 TORCH_STEPS = 2000
@@ -77,7 +78,7 @@ def lottery_run() -> tuple[int, float]:
             f"--config.replicates={REPLICATES.value}",
             "--config.controls.reinit=1",
             "--config.controls.random=1",
-            f"--workdir={folder}/run",
+            f"--workdir={WORKDIR.value or folder + '/run'}",
         ]
         start = time.perf_counter()
         subprocess.run(command, check=True, cwd=Path(__file__).parents[1])

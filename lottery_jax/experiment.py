@@ -120,13 +120,15 @@ def make_algorithm(
     splits = (task.dataset.train, task.dataset.validation, task.dataset.test)
 
     def make_runner(stacked):
+        # No more devices than lanes: each holds a copy of the data.
+        devices = jax.devices()[: len(stacked.key)]
         if config.lanes.plan != "auto":
             plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
         else:
             plan = results.remember_plan(
-                workdir, lambda: lanes.choose(train, splits, stacked)
+                workdir, lambda: lanes.choose(train, splits, stacked, devices)
             )
-        return lanes.make_runner(train, splits, plan)
+        return lanes.make_runner(train, splits, plan, devices)
 
     grid = functools.partial(
         loop.evaluation_grid, settings.steps, settings.eval_every, snapshots

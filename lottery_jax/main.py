@@ -1,4 +1,12 @@
-"""The command `lottery`: absl flags, and nothing else."""
+"""Runs the experiment of a config, or goes on with it.
+
+    lottery --config=configs/NAME.py[:PRESET,...] [--config.FIELD=VALUE ...]
+            [--workdir=DIR]
+
+Without --workdir the run directory is runs/<config name>-<short hash>. All fields
+stand with their meaning in lottery_jax/config.py. --helpfull lists the flags of all
+libraries.
+"""
 
 import hashlib
 import json
@@ -33,7 +41,7 @@ def main(argv: list[str]):
     jax.config.update("jax_num_cpu_devices", cores)
     try:
         experiment.run(CONFIG.value, WORKDIR.value or default_workdir())
-    except LotteryError as error:
+    except (LotteryError, OSError) as error:
         _fail(error)
     except KeyboardInterrupt:
         progress.say("stopped; whole rounds are kept, the same command goes on")
@@ -49,6 +57,9 @@ def default_workdir() -> Path:
 
 def parse_flags(argv: list[str]) -> list[str]:
     """absl's parser, with errors that name what would be right (exit status 2)."""
+    if {"-h", "-help", "--help"} & set(argv):
+        print(__doc__)
+        sys.exit(0)
     try:
         rest = flags.FLAGS(argv)
         if CONFIG.value is None:

@@ -9,8 +9,9 @@ import jax
 
 from lottery_jax.types import Key
 
-STREAMS = {"init": 0, "order": 1, "split": 2, "control": 3}
-"""Initial weights; order of the data; split of the data; draws of the controls."""
+STREAMS = {"init": 0, "order": 1, "split": 2, "control": 3, "score": 4, "rewind": 5}
+"""Initial weights; order of the data; split of the data; what controls, scores and
+rewinds draw, where they draw at all."""
 
 
 def roots(seed: int, **apart: int | None) -> dict[str, Key]:

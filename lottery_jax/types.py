@@ -111,7 +111,7 @@ class Context(NamedTuple):
     """All that a score, a rewind or a control may look at, for one replicate.
 
     Attributes:
-      key: random key, to be consumed at most once.
+      key: random key of its own for each score, rewind and control.
       model: the network.
       prunable: which leaves may be pruned.
       init: theta_0, the weights at initialisation.

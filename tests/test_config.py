@@ -213,6 +213,11 @@ def test_the_command_from_start_to_figures(tmp_path):
     assert "round  0" not in again.stdout
 
 
+def test_help_says_how_to_call():
+    done = helpers.lottery("--help")
+    assert done.returncode == 0 and "[--config.FIELD=VALUE ...]" in done.stdout
+
+
 def test_flags_are_defined_in_main_alone():
     from lottery_jax import main
 

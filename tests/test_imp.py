@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lottery_jax.algorithms.imp import layer_fractions
+from lottery_jax.algorithms.imp import imp, layer_fractions
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
-from lottery_jax.tickets import REWINDS, masks
+from lottery_jax.models import MODELS
+from lottery_jax.tickets import CONTROLS, REWINDS, SCORES, masks
 from tests import helpers
 
 
@@ -201,6 +202,40 @@ def test_replicates_and_controls_move_nobody_else():
                 take((few.lanes.mask, few.trained.final), lanes_of(few, name)[1]),
                 take((many.lanes.mask, many.trained.final), lanes_of(many, name)[1]),
             )
+
+
+def test_another_control_in_the_dict_moves_nobody_else(monkeypatch):
+    before, _ = run_rounds(helpers.tiny_config(), rounds=1)
+    monkeypatch.setitem(CONTROLS, "a_first_one", CONTROLS["reinit"])
+    after, _ = run_rounds(helpers.tiny_config(), rounds=1)
+    helpers.assert_trees_equal(before[0].lanes.params, after[0].lanes.params)
+
+
+def test_scores_and_rewinds_draw_with_keys_of_their_own(monkeypatch):
+    """Random scores: another mask for every replicate and round."""
+
+    def random_score(context):
+        leaves, structure = jax.tree.flatten(context.final)
+        keys = jax.random.split(context.key, len(leaves))
+        drawn = [jax.random.uniform(keys[i], x.shape) for i, x in enumerate(leaves)]
+        return jax.tree.unflatten(structure, drawn)
+
+    monkeypatch.setitem(SCORES, "random", random_score)
+    infos, _ = run_rounds(helpers.tiny_config(algorithm__score="random"), rounds=3)
+    kept = [np.asarray(info.lanes.mask["dense_0"]["kernel"]) for info in infos]
+    assert (kept[1][0] != kept[1][1]).any()
+    dropped = [
+        before[0] & ~after[0] for before, after in zip(kept, kept[1:], strict=False)
+    ]
+    assert not (dropped[0] & dropped[1]).any() and dropped[1].sum() == 164
+
+
+def test_a_network_without_prunable_leaves_is_refused():
+    model = MODELS["mlp"]((5,), 3, hidden=(4,))
+    bare = model._replace(prunable=lambda p: jax.tree.map(lambda leaf: False, p))
+    with pytest.raises(ConfigError, match="no leaf that may be pruned"):
+        imp(bare, None, None, learning_rate=0.1, replicates=1, controls={}, rounds=1,
+            prune_fraction=0.2)  # fmt: skip
 
 
 def test_streams_can_be_seeded_apart():

@@ -103,7 +103,7 @@ def test_images_that_are_too_small_are_refused():
 def test_batch_statistics_are_state():
     class Normed(nn.Module):
         @nn.compact
-        def __call__(self, x, train: bool):
+        def __call__(self, x, train):
             x = nn.Dense(4, name="dense_0")(x)
             x = nn.BatchNorm(use_running_average=not train, momentum=0.5)(x)
             return nn.Dense(2, name="output")(x)

@@ -309,7 +309,7 @@ def test_a_diverging_lane_leaves_the_others_alone():
     good = helpers.make_lane(params)
     bad = helpers.make_lane(params, learning_rate=1e30)
     for plan in (lanes.Plan("vmap"), lanes.Plan("map")):
-        run = lanes.make_runner(train, splits(task), plan)
+        run = lanes.make_runner(train, splits(task), plan, jax.devices())
         trained = run(helpers.stack(good, bad), grid(0, 10, STEPS))
         assert np.isnan(trained.summary["test_loss"][1])
         alone = run(helpers.stack(good, good), grid(0, 10, STEPS))
@@ -353,7 +353,7 @@ def test_every_plan_gives_the_same_numbers(plan, devices):
 def test_two_runs_are_one_stacked_run():
     """Bit for bit: a lane does not feel its neighbours."""
     task = helpers.random_task()
-    run = lanes.make_runner(build(task), splits(task), lanes.Plan("map"))
+    run = lanes.make_runner(build(task), splits(task), lanes.Plan("map"), jax.devices())
     several = some_lanes(task, 6)
     whole = run(helpers.stack(*several), grid(0, STEPS))
     parts = [run(helpers.stack(*several[i : i + 2]), grid(0, STEPS)) for i in (0, 2, 4)]
@@ -367,13 +367,13 @@ def test_auto_chooses_a_plan_that_runs():
     task = helpers.random_task()
     train = build(task)
     stacked = helpers.stack(*some_lanes(task, 3))
-    plan = lanes.choose(train, splits(task), stacked, steps=5)
+    plan = lanes.choose(train, splits(task), stacked, jax.devices(), steps=5)
     assert plan in (lanes.Plan("vmap"), lanes.Plan("map"))
     made = []
 
     def make(several):
         made.append(len(several.key))
-        return lanes.make_runner(train, splits(task), plan)
+        return lanes.make_runner(train, splits(task), plan, jax.devices())
 
     run = lanes.when_needed(make)
     assert made == []

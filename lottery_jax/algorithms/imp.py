@@ -7,6 +7,7 @@ Round 0 is no special case: from theta_0 nothing is dropped and nothing is rewou
 controls train beside the ticket as lanes of the same compiled program.
 """
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -84,7 +85,8 @@ def imp(
       rewind_step: k of theta_k, an optimizer step.
 
     Raises:
-      ConfigError: fractions that a global scope cannot have, an emptied layer.
+      ConfigError: fractions that a global scope cannot have, an emptied layer, nothing
+        to prune.
     """
     score_of, rewind_to = SCORES[score], REWINDS[rewind]
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
@@ -95,6 +97,8 @@ def imp(
         output=output_prune_fraction,
         scope=scope,
     )
+    if not fractions:
+        raise ConfigError("model.name", "this network has no leaf that may be pruned")
     pruned_leaves = {name: name in fractions for name in masks.named_leaves(shapes)}
     prunable = jax.tree.unflatten(jax.tree.structure(shapes), pruned_leaves.values())
     groups = selection.SCOPES[scope](list(fractions))
@@ -134,7 +138,7 @@ def imp(
                 return rng.stream(state.roots, name, replicate, state.round)
 
             context = Context(
-                key=None,
+                key=key("score"),
                 model=model,
                 prunable=prunable,
                 init=init,
@@ -144,19 +148,17 @@ def imp(
                 mask=old_mask,
             )
             mask = selection.select(score_of(context), old_mask, num_keep, groups)
-            context = context._replace(mask=mask)
+            context = context._replace(key=key("rewind"), mask=mask)
             params = rewind_to.params(context)
             ticket = Lane(params, mask, key("order"), hypers)
             lanes = [ticket]
             for name, samples in controls.items():
-                control = jax.random.fold_in(
-                    key("control"), sorted(CONTROLS).index(name)
-                )
+                # By name: another control in the dict moves nobody's numbers.
+                own = jax.random.fold_in(key("control"), zlib.crc32(name.encode()))
                 for sample in range(samples):
-                    own = context._replace(
-                        key=jax.random.fold_in(control, sample), lane=ticket
-                    )
-                    lanes.append(CONTROLS[name](own))
+                    drawn = jax.random.fold_in(own, sample)
+                    beside = context._replace(key=drawn, lane=ticket)
+                    lanes.append(CONTROLS[name](beside))
             return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes), params
 
         lanes, rewound = jax.vmap(one, out_axes=(1, 0))(
@@ -166,8 +168,9 @@ def imp(
             state.final,
             state.mask,
         )
-        flat = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
-        return jax.tree.map(flat, lanes), rewound
+        # [lanes per replicate, R, ...] -> [N, ...]: the ticket's lanes stand first.
+        lanes = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
+        return lanes, rewound
 
     @jax.jit
     def advance(state: ImpState, mask: Mask, trained: Trained) -> ImpState:

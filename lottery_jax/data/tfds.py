@@ -8,6 +8,7 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from lottery_jax.data.base import Raw
 from lottery_jax.errors import DataError
@@ -25,6 +26,15 @@ def load(name: str, folder: Path | None, *, files: str) -> Raw:
     Raises:
       DataError: neither prepared nor preparable here.
     """
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # what is not there is no warning yet
+    try:
+        return _load(name, folder, files)
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _load(name: str, folder: Path | None, files: str) -> Raw:
     import tensorflow_datasets as tfds  # slow, and most runs do without
 
     format_ = {"file_format": "array_record"}

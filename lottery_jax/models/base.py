@@ -1,5 +1,7 @@
 """From a Flax module to a `Model` of pure functions."""
 
+import inspect
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,7 @@ def from_linen(module: nn.Module, input_shape: tuple[int, ...]) -> Model:
       module: called as `module(x [B, *input_shape])`, with `train=` where it takes it.
       input_shape: shape of one example, without the batch axis.
     """
-    takes_train = "train" in module.__call__.__annotations__
+    takes_train = "train" in inspect.signature(module.__call__).parameters
 
     def options(train):
         return {"train": train} if takes_train else {}

@@ -280,7 +280,8 @@ def record_environment(workdir: Path) -> list[str]:
         now |= {"command": command, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         _write_json(path, now)
         return []
-    return sorted(_differences(_read_json(path), now, only=now))
+    before = _read_json(path)
+    return sorted(_differences({name: before.get(name) for name in now}, now))
 
 
 def _commit() -> str | None:
@@ -302,9 +303,9 @@ def _check_same(workdir: Path, stored: dict, config: dict):
         )
 
 
-def _differences(old, new, prefix="", only=None) -> Iterator[str]:
-    """`field: old -> new` for all that differs; `only`: look at these fields alone."""
-    for name in dict.fromkeys([*(old if only is None else ()), *new]):
+def _differences(old: dict, new: dict, prefix: str = "") -> Iterator[str]:
+    """A line for every field that differs, nested fields with dots."""
+    for name in dict.fromkeys([*old, *new]):
         one, other = old.get(name), new.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
             yield from _differences(one, other, f"{prefix}{name}.")

@@ -35,16 +35,15 @@ class Plan(NamedTuple):
 Run = Callable[[Lane, jax.Array], Trained]
 
 
-def make_runner(train: Train, data: Data, plan: Plan, devices=None) -> Run:
+def make_runner(train: Train, data: Data, plan: Plan, devices: list) -> Run:
     """Builds `run(lanes, grid) -> Trained` for stacked lanes [N, ...], compiled once.
 
     Args:
       train: trains one lane.
       data: the splits; copied to every device now and not again.
       plan: how a device executes its share.
-      devices: default: all.
+      devices: what the lanes are spread over.
     """
-    devices = jax.devices() if devices is None else devices
     mesh = jax.sharding.Mesh(np.asarray(devices), ("lane",))
     split, everywhere = PartitionSpec("lane"), PartitionSpec()
     data = jax.device_put(data, NamedSharding(mesh, everywhere))
@@ -98,19 +97,19 @@ def when_needed(make: Callable[[Lane], Run]) -> Run:
     return run
 
 
-def choose(train: Train, data: Data, lanes: Lane, steps: int = 30) -> Plan:
+def choose(train: Train, data: Data, lanes: Lane, devices, steps: int = 30) -> Plan:
     """Times a few steps of each plan on `lanes` [N, ...] and returns the fastest.
 
     Compilation and evaluation are left out: the time of no steps is subtracted.
     """
-    share = -(-len(lanes.key) // len(jax.devices()))
+    share = -(-len(lanes.key) // len(devices))
     candidates = [Plan("map"), Plan("vmap")]
     candidates += [Plan("map", chunk) for chunk in (4, 16) if chunk < share]
     examples, *rest = data
     data = (examples, *(jax.tree.map(lambda leaf: leaf[:1], split) for split in rest))
     seconds = {}
     for plan in candidates:
-        run = make_runner(train, data, plan)
+        run = make_runner(train, data, plan, devices)
         ticks = []
         for last in (0, 0, steps):  # compile, overhead, work
             jax.block_until_ready(run(lanes, jnp.array([0, last])))
