@@ -18,6 +18,7 @@ def get_config(arg=None):
     config.algorithm.rounds = 20
     config.algorithm.prune_fraction = 0.2  # of the dense layers
     config.algorithm.output_prune_fraction = 0.1
+    config.lanes.plan = "map"  # vmapped convolutions need the memory of all lanes
     config.controls.reinit = 1
     config.controls.random = 1
     conv_2(config)
@@ -57,5 +58,4 @@ def smoke(config):
     config.train.eval_every = 2
     config.algorithm.rounds = 1
     config.controls.random = 0
-    config.lanes.plan = "map"
     config.replicates = 1

@@ -1,8 +1,8 @@
 """LeNet-300-100 on MNIST, iterative magnitude pruning (arXiv:1803.03635).
 
 Presets after a colon: `iclr2019` (the paper, default), `google_code_2018` (its released
-code), `openlth_default` (OpenLTH), `one_shot` (one round to 21.1 %), `smoke`; they may
-be combined: `:google_code_2018,one_shot`.
+code), `openlth_default` (OpenLTH). Behind one of them may stand `one_shot` (one
+round to 21.1 %) and `smoke`: `:google_code_2018,one_shot`.
 
     lottery --config=configs/lenet_mnist.py:iclr2019 --config.data.dir=DATA
 """

@@ -108,6 +108,7 @@ def validate(config: ConfigDict) -> None:
     Raises:
       ConfigError: the field, its value and what it may be.
     """
+    _check_names(config, default())
     _choice(config, "data.name", DATASETS)
     _choice(config, "data.standardize", STANDARDIZE)
     _choice(config, "model.name", MODELS)
@@ -183,6 +184,25 @@ def validate(config: ConfigDict) -> None:
     for name in config.seed:
         if config.seed[name] is not None:
             _at_least(config, f"seed.{name}", 0)
+            if config.seed[name] >= 2**32:
+                problem = f"{config.seed[name]}: expected less than 2**32"
+                raise ConfigError(f"seed.{name}", problem)
+
+
+def _check_names(config, reference: ConfigDict, prefix: str = ""):
+    """Every group and field of `default()` and no other; controls are `CONTROLS`."""
+    if not isinstance(config, ConfigDict):
+        problem = f"expected a group of fields, got {config!r}"
+        raise ConfigError(prefix.rstrip(".") or "(all)", problem)
+    for name in config:
+        if name not in reference:
+            problem = f"no such field; {nearest(name, reference)}"
+            raise ConfigError(f"{prefix}{name}", problem)
+    for name in reference:
+        if name not in config:
+            raise ConfigError(f"{prefix}{name}", "is missing")
+        if name != "controls" and isinstance(reference[name], ConfigDict):
+            _check_names(config[name], reference[name], f"{prefix}{name}.")
 
 
 def _get(config, field):

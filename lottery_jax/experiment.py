@@ -37,20 +37,22 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     """
     configs.validate(config)
     workdir = Path(workdir)
+    if results.is_finished(workdir, config.to_dict()):
+        found = results.load_results(workdir)
+        progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
+        if not (workdir / "figures").is_dir():
+            progress.show_end(found.summary, figures.draw(found), workdir)
+        return found
     roots = rng.roots(**_seeds(config))
     task = make_task(config, roots)
     algorithm, steps = make_algorithm(config, task, workdir)
     last = len(algorithm.ladder) - 1
     with results.open_run(workdir, config.to_dict(), algorithm.ladder) as done:
-        if done > last:
-            progress.say(f"{workdir} is finished: all {done} rounds are there")
-        else:
-            for change in results.record_environment(workdir):
-                progress.say(f"note: {change}; bits may differ from here on")
-            _rounds(algorithm, roots, workdir, done, last, steps)
+        for change in results.record_environment(workdir):
+            progress.say(f"note: {change}; bits may differ from here on")
+        _rounds(algorithm, roots, workdir, done, last, steps)
         found = results.load_results(workdir)
-        if done <= last or not (workdir / "figures").is_dir():
-            progress.show_end(found.summary, figures.draw(found), workdir)
+        progress.show_end(found.summary, figures.draw(found), workdir)
     return found
 
 
@@ -59,7 +61,6 @@ def _rounds(algorithm: Algorithm, roots, workdir: Path, done: int, last: int, st
     if done:
         state = results.restore(workdir, like=state)
         progress.say(f"going on with round {done} of {workdir}")
-    spent = 0.0
     for number in range(done, last + 1):
         start = time.perf_counter()
         with progress.training(number, last):
@@ -67,9 +68,10 @@ def _rounds(algorithm: Algorithm, roots, workdir: Path, done: int, last: int, st
             jax.block_until_ready(state)
         certificate = certify(info)
         seconds = time.perf_counter() - start
+        for layer in certificate["empty_layers"]:
+            progress.say(f"note: nothing is left of {layer} in a ticket of this round")
         summary = results.commit(workdir, info, state, certificate, seconds)
-        spent += time.perf_counter() - start
-        left = spent / (number + 1 - done) * (last - number)
+        left = (time.perf_counter() - start) * (last - number)
         progress.show_round(
             summary, last, steps - info.start, left, compiled=number == done
         )

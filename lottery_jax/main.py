@@ -79,7 +79,7 @@ def parse_flags(argv: list[str]) -> list[str]:
         _fail(error)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # ml_collections: an unknown field, with its nearest valid name.
-        _fail(f"config: {error.args[0]}".replace("\n", "; "))
+        _fail(f"config: {error}".replace("\\n", "; ").replace("\n", "; "))
 
 
 def _config_path() -> str:

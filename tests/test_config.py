@@ -151,6 +151,11 @@ WRONG_TOGETHER = {
         {"train__schedule": "piecewise", "train__milestones": (10, 30)},
         "steps between 0 and 30",
     ),
+    "a fraction for layers that are not there": (
+        {"algorithm__conv_prune_fraction": 0.1},
+        "conv_prune_fraction: 0.1: no layer is named conv",
+    ),
+    "a seed that is too large": ({"seed__root": 2**32}, "less than 2**32"),
     "images too small": (
         {"model__name": "lenet_5", "model__hidden": None},
         "at least 12x12",
@@ -165,6 +170,33 @@ def test_values_that_do_not_go_together_are_refused(case, tmp_path):
         experiment.run(helpers.tiny_config(**changes), tmp_path / "run")
     assert message in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_misspelt_field_in_a_config_file_is_refused(tmp_path):
+    config = helpers.tiny_config()
+    config.train.stpes = 5
+    with pytest.raises(
+        ConfigError, match="train.stpes: no such field; did you mean 's"
+    ):
+        experiment.run(config, tmp_path / "run")
+    config = helpers.tiny_config()
+    del config.seed
+    with pytest.raises(ConfigError, match="config.seed: is missing"):
+        experiment.run(config, tmp_path / "run")
+    config = helpers.tiny_config()
+    config.controls.renit = 1
+    with pytest.raises(ConfigError, match="controls.renit: .*did you mean 'reinit'"):
+        experiment.run(config, tmp_path / "run")
+
+
+def test_the_quickstart_shows_the_effect(tmp_path):
+    """At about 20 % the ticket beats its reinit and is within a point of dense."""
+    found = experiment.run(load("quickstart.py"), tmp_path)
+    mean = found.summary.groupby(["round", "lane"]).early_stop_test_accuracy.mean()
+    assert found.config["replicates"] == 5 and len(found.ladder) == 11
+    assert mean[7, "ticket"] > mean[7, "reinit"]
+    assert mean[7, "ticket"] > mean[0, "ticket"] - 0.01
+    assert abs(found.summary[found.summary["round"] == 7].density.iloc[0] - 0.22) < 0.01
 
 
 # What only the command line can get wrong: exit status 2, one line, nothing written.

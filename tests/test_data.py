@@ -228,6 +228,20 @@ def test_impossible_sizes_name_their_field(field, sizes):
         make_dataset(numbered(100), "n", key=KEY, **sizes)
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.ones(99), "100 inputs, 99 labels"),
+        (np.arange(100) % 2 + 1, "labels from 1 to 2"),
+        (np.arange(100) % 2 - 1, "labels from -1 to 0"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, message):
+    raw = numbered(100)._replace(train=(np.zeros((100, 1)), labels))
+    with pytest.raises(DataError, match=message):
+        make_dataset(raw, "n", key=KEY, test_size=10, validation_size=10)
+
+
 def test_standardisation_uses_the_training_split_alone():
     values = np.random.default_rng(0)
     x = values.normal(3, 2, (40, 4, 4, 2)) * np.array([1.0, 5.0])

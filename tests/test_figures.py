@@ -46,6 +46,7 @@ def made_results(tmp_path, replicates=3, regression=False):
         summary[names[:4]].assign(step=step, validation_loss=2.0 / (step + 10))
         for step in (0, 50, 100)
     )
+    curves = curves[(curves["round"] == 0) | (curves.step > 0)]  # a rewind step
     config = {
         "model": {"name": "mlp"}, "data": {"name": "digits"}, "replicates": replicates,
         "train": {"optimizer": "adam", "steps": 100},
@@ -80,6 +81,17 @@ def test_all_figures_are_drawn(tmp_path, regression, replicates):
         pixels = matplotlib.image.imread(path)[..., :3]
         assert pixels.shape[:2] == (630, 960) and pixels.std() > 0.05
         assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_figures_of_diverged_lanes_are_drawn(tmp_path, value):
+    results = made_results(tmp_path, regression=True)
+    lost = results.summary.lane == "reinit"
+    results.summary.loc[lost, ["test_loss", "early_stop_test_loss"]] = value
+    assert len(figures.draw(results)) == 4
+    results.summary["test_loss"] = value
+    results.curves["validation_loss"] = value
+    assert len(figures.draw(results)) == 4
 
 
 def test_lanes_are_told_apart_without_colour():

@@ -164,7 +164,8 @@ def test_global_scope_lets_layers_compete():
         algorithm__scope="global", algorithm__output_prune_fraction=0.0
     )
     infos, _ = run_rounds(config)
-    assert list(infos[1].num_keep) == ["all"]
+    assert list(infos[1].num_keep) == ["all", "output/kernel"]
+    assert infos[1].density == (1024 - 205 + 160) / 1184
     assert infos[1].num_keep["all"] == 1024 - round(0.2 * 1024)
     assert infos[3].lanes.mask["output"]["kernel"].all()
     competing, _ = run_rounds(helpers.tiny_config(algorithm__scope="global"))
@@ -185,7 +186,7 @@ def test_layer_fractions():
     assert fractions() == [0.2, 0.2, 0.1]
     assert fractions(conv=0.15, output=0.3) == [0.15, 0.2, 0.3]
     assert fractions("global") == [0.2, 0.2, 0.2]
-    assert fractions("global", output=0.0) == [0.2, 0.2]
+    assert fractions("global", output=0.0) == [0.2, 0.2, 0.0]
     with pytest.raises(ConfigError, match="conv_prune_fraction"):
         fractions("global", conv=0.1)
 
@@ -233,7 +234,7 @@ def test_scores_and_rewinds_draw_with_keys_of_their_own(monkeypatch):
 def test_a_network_without_prunable_leaves_is_refused():
     model = MODELS["mlp"]((5,), 3, hidden=(4,))
     bare = model._replace(prunable=lambda p: jax.tree.map(lambda leaf: False, p))
-    with pytest.raises(ConfigError, match="no leaf that may be pruned"):
+    with pytest.raises(ConfigError, match="no leaf that is pruned"):
         imp(bare, None, None, learning_rate=0.1, replicates=1, controls={}, rounds=1,
             prune_fraction=0.2)  # fmt: skip
 
@@ -287,9 +288,13 @@ def test_a_certificate_holds_and_says_what():
     infos, _ = run_rounds(helpers.tiny_config(controls__shuffle=1), rounds=2)
     found = certify(infos[1])
     assert found["kept"] == {"dense_0/kernel": [819] * 2, "output/kernel": [144] * 2}
-    assert found["control_differs_in"] == {
-        "random": ["mask"], "reinit": ["params"], "shuffle": ["mask"]
-    }  # fmt: skip
+    respects = {"random": "mask", "reinit": "params", "shuffle": "mask"}
+    assert found["controls_differ_in"] == {
+        f"{name}/0/{replicate}": [respects[name]]
+        for name in respects
+        for replicate in (0, 1)
+    }
+    assert found["empty_layers"] == []
     assert found["diverged"] == [] and len(found["holds"]) == 5
 
 
@@ -367,6 +372,38 @@ def test_a_violation_stops_with_what_and_where(spoil, message):
     with pytest.raises(CertificateError) as error:
         certify(spoil(infos[1]))
     assert message in str(error.value)
+
+
+def test_survivors_that_are_not_reset_are_caught(monkeypatch):
+    """The most common fault of public code: `weights` that keeps theta_T."""
+    broken = REWINDS["weights"]._replace(params=REWINDS["fine_tune"].params)
+    monkeypatch.setitem(REWINDS, "weights", broken)
+    infos, _ = run_rounds(helpers.tiny_config(), rounds=2)
+    certify(infos[0])
+    with pytest.raises(CertificateError, match="off their rewind point"):
+        certify(infos[1])
+
+
+def test_a_random_mask_may_be_the_tickets_own_in_a_tiny_network():
+    """Two hidden units, one replicate: it happens, and it is no fault."""
+    for seed in range(6):
+        config = helpers.tiny_config(
+            data__name="xor", model__hidden=(2,), replicates=1, seed__root=seed,
+            algorithm__rounds=1, controls__shuffle=1,
+        )  # fmt: skip
+        for info in run_rounds(config)[0]:
+            certify(info)
+
+
+def test_a_layer_that_vanishes_is_noted():
+    config = helpers.tiny_config(
+        algorithm__scope="global", algorithm__prune_fraction=0.9,
+        algorithm__rounds=2, train__learning_rate=1e-6,
+    )  # fmt: skip
+    infos, _ = run_rounds(config)
+    empty = certify(infos[-1])["empty_layers"]
+    kept = infos[-1].lanes.mask["output"]["kernel"][:2].sum((1, 2))
+    assert ("output/kernel" in empty) == bool((kept == 0).any())
 
 
 def test_a_diverged_ticket_is_noted_and_pruning_goes_on():

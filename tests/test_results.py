@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,6 +174,27 @@ def test_a_finished_run_says_so_and_does_nothing(finished, capsys):
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
 
 
+def test_figures_are_drawn_again_where_they_are_missing(
+    tmp_path, finished, monkeypatch
+):
+    """Killed while drawing: all or none, and the next start draws; no data needed."""
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "figures")
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "_sync", _killed)
+        with pytest.raises(Killed):
+            experiment.run(config(), workdir)
+    assert not (workdir / "figures").exists()
+    monkeypatch.setattr(experiment, "make_task", None)
+    experiment.run(config(), workdir)
+    assert len(list((workdir / "figures").iterdir())) == 8
+
+
+def _killed(path):
+    raise Killed
+
+
 def test_another_config_is_refused_with_its_fields(finished):
     other = config()
     other.train.learning_rate = 0.5
@@ -186,11 +208,14 @@ def test_another_config_is_refused_with_its_fields(finished):
     assert sorted(finished.rglob("*")) == before
 
 
-def test_a_directory_in_use_is_refused(finished):
-    with open(finished / ".lock") as lock:
+def test_a_directory_in_use_is_refused(tmp_path, finished):
+    workdir = tmp_path / "unfinished"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "rounds" / "0003")
+    with open(workdir / ".lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ResultsError, match="in use by another process"):
-            experiment.run(config(), finished)
+            experiment.run(config(), workdir)
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path):
@@ -251,6 +276,11 @@ def test_a_damaged_file_is_named(tmp_path, name):
             results.restore(tmp_path, like={})
         else:
             lottery_jax.load_results(tmp_path)
+
+
+def test_a_missing_round_is_named(finished):
+    with pytest.raises(ResultsError, match=r"no round 9; there are \[0, 1, 2, 3\]"):
+        lottery_jax.load_masks(finished, 9)
 
 
 def test_loading_what_is_no_run_is_refused(tmp_path):

@@ -52,16 +52,16 @@ LENET_LADDER = [
 ]
 
 
-def context_of(seed=0, replicate_mask=None, **changes):
+def context_of(seed=0):
     """A context with unrelated init, rewind point and final weights."""
     model = MODELS["mlp"]((6,), 3, hidden=(8, 5))
     keys = jax.random.split(jax.random.key(seed), 4)
     init, rewind_point, final = (model.init(key)[0] for key in keys[:3])
-    old = helpers.random_mask(init, seed, 0.8) if replicate_mask is None else None
+    old = helpers.random_mask(init, seed, 0.8)
     mask = jax.tree.map(
         lambda a, b: a & b, old, helpers.random_mask(init, seed + 1, 0.7)
     )
-    context = Context(
+    return Context(
         key=keys[3],
         model=model,
         prunable=model.prunable(init),
@@ -72,7 +72,6 @@ def context_of(seed=0, replicate_mask=None, **changes):
         mask=mask,
         lane=helpers.make_lane(rewind_point, mask),
     )
-    return context._replace(**changes)
 
 
 # --- masks

@@ -27,7 +27,8 @@ class RoundInfo(NamedTuple):
       prunable: which leaves may be pruned.
       labels: one per lane, in the order of the lane axis.
       lanes: what was trained, leaves [N, ...].
-      rewound: what survivors must equal at the start, leaves [R, ...].
+      rewound: what survivors must equal at the start, leaves [R, ...]; None where they
+        are drawn anew. Taken from the state and not from the lanes it certifies.
       old_mask: the ticket's mask of the previous round, leaves [R, ...].
       trained: what came out, leaves [N, ...].
       start: optimizer step at which training began.
@@ -40,7 +41,7 @@ class RoundInfo(NamedTuple):
     prunable: Prunable
     labels: list[Label]
     lanes: Lane
-    rewound: Params
+    rewound: Params | None
     old_mask: Mask
     trained: Trained
     start: int

@@ -90,18 +90,20 @@ def imp(
     """
     score_of, rewind_to = SCORES[score], REWINDS[rewind]
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
+    prunable = model.prunable(shapes)
     fractions = layer_fractions(
-        masks.prunable_names(model.prunable(shapes)),
+        masks.prunable_names(prunable),
         default=prune_fraction,
         conv=conv_prune_fraction,
         output=output_prune_fraction,
         scope=scope,
     )
-    if not fractions:
-        raise ConfigError("model.name", "this network has no leaf that may be pruned")
-    pruned_leaves = {name: name in fractions for name in masks.named_leaves(shapes)}
-    prunable = jax.tree.unflatten(jax.tree.structure(shapes), pruned_leaves.values())
-    groups = selection.SCOPES[scope](list(fractions))
+    competing = [name for name, fraction in fractions.items() if fraction > 0]
+    if not competing:
+        raise ConfigError("model.name", "this network has no leaf that is pruned")
+    # What is never pruned counts as well: density is of all prunable weights.
+    whole = [name for name in fractions if name not in competing]
+    groups = selection.SCOPES[scope](competing) | selection.layerwise(whole)
     sizes = {name: leaf.size for name, leaf in masks.named_leaves(shapes).items()}
     ladder = schedules.geometric(
         {group: sum(sizes[name] for name in names) for group, names in groups.items()},
@@ -130,8 +132,8 @@ def imp(
         return jax.device_put(state, jax.devices()[0])
 
     @jax.jit
-    def prepare(state: ImpState, num_keep, hypers) -> tuple[Lane, Params]:
-        """Scores, selects, rewinds, adds the controls: lanes [N], rewound [R]."""
+    def prepare(state: ImpState, num_keep, hypers) -> Lane:
+        """Scores, selects, rewinds and adds the controls: lanes [N, ...]."""
 
         def one(replicate, init, rewind_point, final, old_mask):
             def key(name):
@@ -159,9 +161,9 @@ def imp(
                     drawn = jax.random.fold_in(own, sample)
                     beside = context._replace(key=drawn, lane=ticket)
                     lanes.append(CONTROLS[name](beside))
-            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes), params
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
 
-        lanes, rewound = jax.vmap(one, out_axes=(1, 0))(
+        lanes = jax.vmap(one, out_axes=1)(
             jnp.arange(replicates),
             state.init,
             state.rewind_point,
@@ -169,8 +171,7 @@ def imp(
             state.mask,
         )
         # [lanes per replicate, R, ...] -> [N, ...]: the ticket's lanes stand first.
-        lanes = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
-        return lanes, rewound
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
 
     @jax.jit
     def advance(state: ImpState, mask: Mask, trained: Trained) -> ImpState:
@@ -197,7 +198,7 @@ def imp(
             "learning_rate": jnp.float32(learning_rate),
             "schedule_offset": jnp.int32(steps[-1] if frozen else 0),
         }
-        lanes, rewound = prepare(state, ladder[number], hypers)
+        lanes = prepare(state, ladder[number], hypers)
         trained = run(lanes, jnp.array(steps))
 
         info = RoundInfo(
@@ -208,7 +209,7 @@ def imp(
             prunable=prunable,
             labels=labels,
             lanes=lanes,
-            rewound=rewound,
+            rewound=state._asdict().get(rewind_to.survivors),
             old_mask=state.mask,
             trained=trained,
             start=start,
@@ -226,7 +227,7 @@ def layer_fractions(
     output: float | None,
     scope: str,
 ) -> dict[str, float]:
-    """Fraction to drop per round for every leaf that is pruned at all.
+    """Fraction to drop per round for every prunable leaf.
 
     Layers are told by the first part of their path: "conv_0/kernel", "output/kernel".
     """
@@ -243,7 +244,9 @@ def layer_fractions(
         "conv": default if conv is None else conv,
         "output": half if output is None else output,
     }
-    fractions = {
-        name: kinds.get(name.split("/")[0].split("_")[0], default) for name in names
-    }
-    return {name: fraction for name, fraction in fractions.items() if fraction > 0}
+    found = {name: name.split("/")[0].split("_")[0] for name in names}
+    for kind, value in [("conv", conv), ("output", output)]:
+        if value is not None and kind not in found.values():
+            field = f"algorithm.{kind}_prune_fraction"
+            raise ConfigError(field, f"{value}: no layer is named {kind}")
+    return {name: kinds.get(kind, default) for name, kind in found.items()}

@@ -7,6 +7,7 @@ survivors that are not reset, controls that change nothing, counts that are off 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import CertificateError
@@ -22,6 +23,7 @@ def certify(info: RoundInfo) -> dict:
     found = jax.device_get(
         _measure(info.lanes, info.trained, info.rewound, info.old_mask)
     )
+    prunable = masks.prunable_names(info.prunable)
     problems = []
 
     def check(holds, what, amount):
@@ -36,7 +38,7 @@ def certify(info: RoundInfo) -> dict:
     check(found["pruned"] == 0, "pruned weights that are not zero", found["pruned"])
     check(found["revived"] == 0, "weights revived by the new mask", found["revived"])
     check(found["moved"] == 0, "survivors off their rewind point", found["moved"])
-    replicates = len(found["moved"])
+    replicates = sum(label.lane == "ticket" for label in info.labels)
     kept = {
         group: sum(found["kept"][name] for name in names)
         for group, names in info.groups.items()
@@ -47,9 +49,8 @@ def certify(info: RoundInfo) -> dict:
     respects = sum(values.astype(int) for values in differs.values())
     for name in dict.fromkeys(label.lane for label in info.labels[replicates:]):
         own = np.array([label.lane == name for label in info.labels])
-        # While dense, a permuted mask is the mask itself; later, one that equals the
-        # ticket's in every replicate is no control.
-        idle = info.density < 1 and not respects[own].any()
+        # A random mask may be the ticket's own, unless that is beyond belief.
+        idle = not respects[own].any() and own.sum() * _log_masks(info, found) > 20
         holds = ~own | (respects <= 1) & (not idle)
         check(holds, "control differs from its ticket in respects", respects)
     if problems:
@@ -64,28 +65,45 @@ def certify(info: RoundInfo) -> dict:
             "counts match the ladder",
             "the mask is part of the previous mask",
             "survivors start from their rewind point bit for bit",
-            "each control differs from its ticket in exactly one respect",
+            "no control differs from its ticket in more than one respect",
         ],
         "num_keep": info.num_keep,
         "kept": {
-            name: np.asarray(values)[:replicates].tolist()
-            for name, values in found["kept"].items()
-            if name in sum(info.groups.values(), ())
+            name: np.asarray(found["kept"][name])[:replicates].tolist()
+            for name in prunable
         },
-        "control_differs_in": {
-            info.labels[index].lane: [name for name in differs if differs[name][index]]
-            for index in range(replicates, len(info.labels))
+        "controls_differ_in": {
+            "/".join(map(str, label)): [
+                name for name in differs if differs[name][index]
+            ]
+            for index, label in enumerate(info.labels)
+            if index >= replicates
         },
+        "empty_layers": [
+            name for name in prunable if not np.all(found["kept"][name][:replicates])
+        ],
         "diverged": [
             list(info.labels[index]) for index in np.flatnonzero(found["diverged"])
         ],
     }
 
 
+def _log_masks(info: RoundInfo, found: dict) -> float:
+    """Natural logarithm of the number of masks with a ticket's counts per layer."""
+    sizes = {
+        name: leaf[0].size for name, leaf in masks.named_leaves(info.old_mask).items()
+    }
+    counts = [(sizes[name], found["kept"][name][0]) for name in sizes]
+    return sum(
+        special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+        for n, k in counts
+    )
+
+
 @jax.jit
 def _measure(lanes, trained, rewound, old_mask) -> dict:
     """Counts per lane [N] or per replicate [R]; the ticket's lanes stand first."""
-    replicates = len(jax.tree.leaves(rewound)[0])
+    replicates = len(jax.tree.leaves(old_mask)[0])
 
     def count(differing):
         """Sums a tree of bools [N, ...] over everything but the first axis."""
@@ -118,12 +136,17 @@ def _measure(lanes, trained, rewound, old_mask) -> dict:
         for tree in (trained.final, trained.best)
     )
     mask = first(lanes.mask)
-    survivors = masks.apply(first(lanes.params), mask)
+    start = first(lanes.params)
+    moved = jax.tree.map(
+        unlike,
+        masks.apply(start, mask),
+        masks.apply(start if rewound is None else rewound, mask),
+    )
     losses = [values for name, values in trained.summary.items() if "loss" in name]
     return {
         "pruned": pruned,
         "revived": count(jax.tree.map(lambda new, old: new & ~old, mask, old_mask)),
-        "moved": count(jax.tree.map(unlike, survivors, masks.apply(rewound, mask))),
+        "moved": count(moved),
         "kept": {
             name: jnp.sum(leaf, axis=range(1, leaf.ndim))
             for name, leaf in masks.named_leaves(lanes.mask).items()

@@ -8,10 +8,13 @@ def confidence_interval(values, level: float = 0.95) -> tuple[float, float, floa
     """Mean and Student-t interval of independent replicates: (mean, low, high).
 
     Args:
-      values: one number per replicate [R]; NaN (a diverged lane) makes all three NaN.
+      values: one number per replicate [R]; one that is not finite (a diverged lane)
+        makes all three NaN.
       level: coverage. With one replicate there is no interval: low and high are NaN.
     """
     values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+        return np.nan, np.nan, np.nan
     mean = values.mean()
     if len(values) < 2:
         return float(mean), np.nan, np.nan

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lottery_jax.errors import ConfigError
+from lottery_jax.errors import ConfigError, DataError
 from lottery_jax.types import Dataset, Key, Split
 
 
@@ -52,7 +52,10 @@ def make_dataset(
 
     Raises:
       ConfigError: a size that the data do not have.
+      DataError: not as many labels as inputs, labels out of range.
     """
+    for x, y in filter(None, (raw.train, raw.test)):
+        _check_examples(name, x, y, raw.num_classes)
     x, y = raw.train
     order_key, test_key = jax.random.split(key)
     order = np.asarray(jax.random.permutation(order_key, len(x)))
@@ -83,6 +86,14 @@ def make_dataset(
         num_classes=raw.num_classes,
         name=name,
     )
+
+
+def _check_examples(name: str, x, y, num_classes: int | None):
+    if len(x) != len(y):
+        raise DataError(f"{name}: {len(x)} inputs, {len(y)} labels")
+    if num_classes is not None and not 0 <= y.min() <= y.max() < num_classes:
+        problem = f"labels from {y.min()} to {y.max()}, expected 0 to {num_classes - 1}"
+        raise DataError(f"{name}: {problem}")
 
 
 def _check_size(field: str, size: int, available: int):

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from lottery_jax.analysis.statistics import confidence_interval
-from lottery_jax.reporting.results import Results
+from lottery_jax.reporting.results import Results, new_folder
 
 STYLES = {
     "ticket": {"color": "#000000", "marker": "o", "linestyle": "-"},
@@ -52,12 +52,11 @@ def draw(results: Results) -> list[Path]:
         "early_stop_step": against_density(results, "early_stop_step"),
         "validation_loss": validation_curves(results),
     }
-    folder = results.workdir / "figures"
-    folder.mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
-        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-    return [folder / f"{name}.png" for name in figures]
+    with new_folder(results.workdir, "figures") as folder:
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png", dpi=150)
+            figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    return [results.workdir / "figures" / f"{name}.png" for name in figures]
 
 
 def against_density(results: Results, column: str) -> Figure:
@@ -114,7 +113,10 @@ def validation_curves(results: Results) -> Figure:
         means.append(mean)
         axes.fill_between(step, low, high, alpha=0.18, color=color, linewidth=0)
     axes.set_yscale("log")
-    axes.set_ylim(np.nanmin(means) / 1.4, np.nanmax(means) * 1.4)
+    shown = np.concatenate(means)
+    shown = shown[np.isfinite(shown) & (shown > 0)]
+    if len(shown):
+        axes.set_ylim(shown.min() / 1.4, shown.max() * 1.4)
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel("validation loss of the ticket")
     axes.set_title(_title(results), fontsize=9)
@@ -149,6 +151,9 @@ def _fit(axes, results: Results, column: str):
     """
     scale = 100 if column.endswith("accuracy") else 1
     means = scale * results.summary.groupby(["lane", "round"])[column].mean()
+    means = means[np.isfinite(means)]
+    if means.empty:
+        return
     room = max(0.35 * (means.max() - means.min()), 1e-6)
     top = means.max() + room
     if scale == 100:
@@ -160,7 +165,9 @@ def _fit(axes, results: Results, column: str):
 
 def _bands(rows: pd.DataFrame, x: str, y: str):
     """x with mean, low and high of y over replicates, each [number of x]."""
-    values = rows.groupby([x, "replicate"])[y].mean()
+    # NumPy's mean and not pandas': a lane that diverged must not vanish from it.
+    draws = rows.groupby([x, "replicate"])[y]
+    values = draws.agg(lambda several: np.mean(several.to_numpy()))
     bands = {at: confidence_interval(group) for at, group in values.groupby(x)}
     return np.array(list(bands)), *np.array(list(bands.values())).T
 

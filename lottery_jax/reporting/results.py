@@ -92,8 +92,11 @@ def load_masks(workdir: str | os.PathLike, round: int) -> dict[str, np.ndarray]:
     Raises:
       ResultsError: no such round, or a damaged file.
     """
-    path = Path(workdir) / "rounds" / f"{round:04d}" / "masks.npz"
-    stored = _reading(path, _read_npz)
+    folder = Path(workdir) / "rounds" / f"{round:04d}"
+    if not folder.is_dir():
+        there = [int(folder.name) for folder in _round_folders(Path(workdir))]
+        raise ResultsError(f"{workdir} has no round {round}; there are {there}")
+    stored = _reading(folder / "masks.npz", _read_npz)
     return {
         name: np.unpackbits(bits, axis=1, count=int(np.prod(stored[f"{name}.shape"])))
         .reshape(-1, *stored[f"{name}.shape"])
@@ -101,6 +104,18 @@ def load_masks(workdir: str | os.PathLike, round: int) -> dict[str, np.ndarray]:
         for name, bits in stored.items()
         if not name.endswith(".shape")
     }
+
+
+def is_finished(workdir: Path, config: dict) -> bool:
+    """Whether every round of this very config is there; nothing is opened for writing.
+
+    Raises:
+      ResultsError: a directory of another config.
+    """
+    if not (workdir / "config.json").is_file():
+        return False
+    _check_same(workdir, _read_json(workdir / "config.json"), _plain(config))
+    return len(_round_folders(workdir)) == len(_read_json(workdir / "ladder.json"))
 
 
 @contextlib.contextmanager
@@ -115,7 +130,7 @@ def open_run(workdir: Path, config: dict, ladder: list) -> Iterator[int]:
     Raises:
       ResultsError: in use, of another config, not empty and no run, not writable, full.
     """
-    config = json.loads(json.dumps(config))  # tuples become lists, as in the file
+    config = _plain(config)
     with contextlib.ExitStack() as stack:
         with _writing(workdir):
             if workdir.exists() and not (workdir / ".lock").exists():
@@ -143,6 +158,30 @@ def open_run(workdir: Path, config: dict, ladder: list) -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def new_folder(workdir: Path, name: str) -> Iterator[Path]:
+    """A folder of a run that appears whole or not at all: yields where to write.
+
+    Raises:
+      ResultsError: disk full, not writable; what was there before stays as it is.
+    """
+    final = workdir / name
+    folder = final.with_name(f".writing-{final.name}")
+    with _writing(workdir):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+            for path in (*folder.iterdir(), folder):
+                _sync(path)
+            shutil.rmtree(final, ignore_errors=True)
+            folder.rename(final)
+            _sync(final.parent)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
 def _writing(workdir: Path):
     """Says what is kept when the disk is full or may not be written."""
     try:
@@ -166,26 +205,16 @@ def commit(
     Raises:
       ResultsError: disk full, not writable; the rounds before stay as they are.
     """
-    final = workdir / "rounds" / f"{info.round:04d}"
-    writing = final.with_name(f".writing-{final.name}")
     summary, curves = tables(info, seconds)
     replicates = sum(label.lane == "ticket" for label in info.labels)
+    with new_folder(workdir, f"rounds/{info.round:04d}") as folder:
+        summary.to_parquet(folder / "summary.parquet", index=False)
+        curves.to_parquet(folder / "curves.parquet", index=False)
+        np.savez(folder / "masks.npz", **_packed_masks(info, replicates))
+        leaves = jax.device_get(jax.tree.leaves(jax.tree.map(_without_key, state)))
+        np.savez(folder / "state.npz", **{str(i): x for i, x in enumerate(leaves)})
+        (folder / "certificate.json").write_text(json.dumps(certificate, indent=1))
     with _writing(workdir):
-        try:
-            writing.mkdir()
-            summary.to_parquet(writing / "summary.parquet", index=False)
-            curves.to_parquet(writing / "curves.parquet", index=False)
-            np.savez(writing / "masks.npz", **_packed_masks(info, replicates))
-            leaves = jax.device_get(jax.tree.leaves(jax.tree.map(_without_key, state)))
-            np.savez(writing / "state.npz", **{str(i): x for i, x in enumerate(leaves)})
-            (writing / "certificate.json").write_text(json.dumps(certificate, indent=1))
-            for path in (*writing.iterdir(), writing):
-                _sync(path)
-            writing.rename(final)
-            _sync(final.parent)
-        except OSError:
-            shutil.rmtree(writing, ignore_errors=True)
-            raise
         for folder in _round_folders(workdir)[:-1]:
             (folder / "state.npz").unlink(missing_ok=True)
     return summary
@@ -260,7 +289,8 @@ def remember_plan(workdir: Path, choose) -> Plan:
     environment = _read_json(path)
     if "plan" not in environment:
         environment["plan"] = choose()._asdict()
-        _write_json(path, environment)
+        with _writing(workdir):
+            _write_json(path, environment)
     return Plan(**environment["plan"])
 
 
@@ -278,20 +308,33 @@ def record_environment(workdir: Path) -> list[str]:
     if not path.exists():
         command = [Path(sys.argv[0]).name, *sys.argv[1:]]
         now |= {"command": command, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-        _write_json(path, now)
+        with _writing(workdir):
+            _write_json(path, now)
         return []
     before = _read_json(path)
     return sorted(_differences({name: before.get(name) for name in now}, now))
 
 
 def _commit() -> str | None:
-    here = Path(__file__).parent
-    call = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
+    """Of the checkout that this file is part of; None where it was installed."""
+    file = Path(__file__)
+
+    def git(*arguments):
+        call = ["git", "-C", str(file.parent), *arguments]
         done = subprocess.run(call, capture_output=True, text=True, timeout=10)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        if not git("ls-files", file.name):
+            return None
+        return git("describe", "--always", "--dirty", "--abbrev=40") or None
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+
+
+def _plain(config: dict) -> dict:
+    """Tuples become lists, as they are in the file."""
+    return json.loads(json.dumps(config))
 
 
 def _check_same(workdir: Path, stored: dict, config: dict):

@@ -12,7 +12,11 @@ from lottery_jax.types import Context, Lane
 
 
 def reinit(context: Context) -> Lane:
-    """Same mask, fresh initialisation (arXiv:1803.03635, sec. 2: "random reinit")."""
+    """Same mask, fresh initialisation (arXiv:1803.03635, sec. 2: "random reinit").
+
+    With a late rewind step it trains as long as the ticket, from step k of the
+    schedule, so it has had k steps less in all.
+    """
     params, _ = context.model.init(context.key)
     return context.lane._replace(params=params)
 

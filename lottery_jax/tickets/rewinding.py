@@ -24,11 +24,14 @@ class Rewind(NamedTuple):
 
     Attributes:
       params: `params(context) -> params`; survivors are masked when training starts.
+      survivors: "rewind_point" or "final", what the survivors must equal when training
+        starts, which every round certifies; None where they are drawn anew.
       restart: retrain from step 0 whatever the rewind step.
       freeze_schedule: keep the learning rate at the schedule's last value.
     """
 
     params: Callable[[Context], Params]
+    survivors: str | None = None
     restart: bool = False
     freeze_schedule: bool = False
 
@@ -44,9 +47,9 @@ def keep_final(context: Context) -> Params:
 
 
 REWINDS = {
-    "continue": Rewind(keep_final, restart=True),
-    "fine_tune": Rewind(keep_final, freeze_schedule=True),
-    "learning_rate": Rewind(keep_final),
-    "weights": Rewind(to_rewind_point),
+    "continue": Rewind(keep_final, "final", restart=True),
+    "fine_tune": Rewind(keep_final, "final", freeze_schedule=True),
+    "learning_rate": Rewind(keep_final, "final"),
+    "weights": Rewind(to_rewind_point, "rewind_point"),
 }
 """Name -> `Rewind`."""

@@ -21,7 +21,7 @@ Data = tuple[Split, Split, Split]
 Train = Callable[[Lane, Data, jax.Array], Trained]
 
 EVALUATION_VALUES = 2**22
-"""Input values that are evaluated at once: the memory that activations take."""
+"""Input values of a lane that are evaluated at once."""
 
 
 def make_train(
@@ -37,8 +37,7 @@ def make_train(
     """Builds `train(lane, data, grid) -> Trained`, a pure function.
 
     Every epoch is a fresh permutation of the training split, cut to whole batches; step
-    k always sees the k-th batch of the lane's key, so a run from a rewind step goes on
-    where the order of the data was.
+    k always sees the k-th batch of the lane's key, also in a run that starts later.
 
     Args:
       task: network, loss, metrics.

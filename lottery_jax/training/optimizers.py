@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules by name, all of them optax's."""
+"""Optimizers and learning-rate schedules by name: optax's, but for Adam's division."""
 
 from collections.abc import Callable
 
