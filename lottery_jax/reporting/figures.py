@@ -112,10 +112,10 @@ def validation_curves(results: Results) -> Figure:
         axes.plot(step, mean, color=color, linestyle=dashes, label=label)
         means.append(mean)
         axes.fill_between(step, low, high, alpha=0.18, color=color, linewidth=0)
-    axes.set_yscale("log")
     shown = np.concatenate(means)
     shown = shown[np.isfinite(shown) & (shown > 0)]
     if len(shown):
+        axes.set_yscale("log")
         axes.set_ylim(shown.min() / 1.4, shown.max() * 1.4)
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel("validation loss of the ticket")
@@ -133,6 +133,8 @@ def _axes():
 
 
 def _level(axes, level: float, name: str, above: bool = False):
+    if not np.isfinite(level):
+        return
     axes.axhline(level, color="0.5", linewidth=0.8, linestyle=(0, (6, 4)), zorder=0)
     axes.text(
         *(0.995, level, name),
