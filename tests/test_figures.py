@@ -79,7 +79,8 @@ def test_all_figures_are_drawn(tmp_path, regression, replicates):
     assert len(paths) == 4
     for path in paths:
         pixels = matplotlib.image.imread(path)[..., :3]
-        assert pixels.shape[:2] == (630, 960) and pixels.std() > 0.05
+        assert pixels.shape[0] == 630 and pixels.shape[1] >= 960
+        assert pixels.std() > 0.05
         assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
 
 

@@ -66,7 +66,7 @@ def against_density(results: Results, column: str) -> Figure:
     """
     summary = results.summary
     scale = 100 if column.endswith("accuracy") else 1
-    figure, axes = _axes()
+    figure, (axes,) = _panels(1)
     others = itertools.cycle(OTHER_STYLES)
     for lane, rows in summary.groupby("lane", sort=False):
         style = STYLES.get(lane) or next(others)
@@ -94,42 +94,48 @@ def against_density(results: Results, column: str) -> Figure:
 
 
 def validation_curves(results: Results) -> Figure:
-    """Validation loss of the ticket against the step, a line per round shown.
+    """Validation loss against the step: a panel per lane, a line per round shown.
 
     At most six rounds are drawn, evenly spaced, the darkest being the sparsest.
     """
-    curves = results.curves[results.curves.lane == "ticket"]
+    curves = results.curves
     rounds = np.unique(curves["round"])
     rounds = rounds[np.unique(np.linspace(0, len(rounds) - 1, 6).round().astype(int))]
     density = results.summary.groupby("round").density.first()
     colors = matplotlib.colormaps["viridis_r"](np.linspace(0.15, 1, len(rounds)))
-    figure, axes = _axes()
+    lanes = list(dict.fromkeys(curves.lane))
+    figure, panels = _panels(len(lanes))
     means = []
-    for number, color, dashes in zip(rounds, colors, DASHES, strict=False):
-        rows = curves[curves["round"] == number]
-        step, mean, low, high = _bands(rows, "step", "validation_loss")
-        label = f"{100 * density[number]:.3g} %"
-        axes.plot(step, mean, color=color, linestyle=dashes, label=label)
-        means.append(mean)
-        axes.fill_between(step, low, high, alpha=0.18, color=color, linewidth=0)
+    for lane, axes in zip(lanes, panels, strict=True):
+        for number, color, dashes in zip(rounds, colors, DASHES, strict=False):
+            rows = curves[(curves["round"] == number) & (curves.lane == lane)]
+            step, mean, low, high = _bands(rows, "step", "validation_loss")
+            label = f"{100 * density[number]:.3g} %"
+            axes.plot(step, mean, color=color, linestyle=dashes, label=label)
+            axes.fill_between(step, low, high, alpha=0.18, color=color, linewidth=0)
+            means.append(mean)
+        axes.set_title(lane, fontsize=9)
+        axes.set_xlabel("optimizer steps")
     shown = np.concatenate(means)
     shown = shown[np.isfinite(shown) & (shown > 0)]
     if len(shown):
-        axes.set_yscale("log")
-        axes.set_ylim(shown.min() / 1.4, shown.max() * 1.4)
-    axes.set_xlabel("optimizer steps")
-    axes.set_ylabel("validation loss of the ticket")
-    axes.set_title(_title(results), fontsize=9)
-    axes.legend(frameon=False, handlelength=3.5, title="weights remaining")
+        panels[0].set_yscale("log")
+        panels[0].set_ylim(shown.min() / 1.4, shown.max() * 1.4)
+    panels[0].set_ylabel("validation loss")
+    panels[-1].legend(frameon=False, handlelength=3.5, title="weights remaining")
+    figure.suptitle(_title(results), fontsize=9)
     return figure
 
 
-def _axes():
-    figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    return figure, axes
+def _panels(num: int):
+    """A figure with `num` panels side by side that share their axes."""
+    size = (max(SIZE[0], 3.4 * num), SIZE[1])
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, num, sharex=True, sharey=True, squeeze=False)[0]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.6)
+    return figure, panels
 
 
 def _level(axes, level: float, name: str, above: bool = False):
