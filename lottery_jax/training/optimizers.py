@@ -33,8 +33,7 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformat
 
     The bias corrections are scalars, so they are applied to scalars (the order of
     computation at the end of section 2 of arXiv:1412.6980). Equal to optax up to
-    rounding; on a CPU, divisions and roots are what Adam costs, and a training step of
-    LeNet-300-100 is a seventh faster.
+    rounding; on a CPU, divisions and roots are much of what Adam costs.
     """
 
     def init(params):
