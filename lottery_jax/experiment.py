@@ -41,7 +41,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
         found = results.load_results(workdir)
         progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
         if not (workdir / "figures").is_dir():
-            progress.show_end(found.summary, figures.draw(found), workdir)
+            with results.open_run(workdir, config.to_dict(), found.ladder):
+                progress.show_end(found.summary, figures.draw(found), workdir)
         return found
     roots = rng.roots(**_seeds(config))
     task = make_task(config, roots)

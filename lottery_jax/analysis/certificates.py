@@ -58,13 +58,14 @@ def certify(info: RoundInfo) -> dict:
         raise CertificateError(
             f"round {info.round}: {len(problems)} violations\n  {shown}"
         )
+    has_origin = info.rewound is not None
     return {
         "round": info.round,
         "holds": [
             "pruned weights are exactly zero at the early-stop step and at the end",
             "counts match the ladder",
             "the mask is part of the previous mask",
-            "survivors start from their rewind point bit for bit",
+            *(["survivors start from their rewind point bit for bit"] * has_origin),
             "no control differs from its ticket in more than one respect",
         ],
         "num_keep": info.num_keep,

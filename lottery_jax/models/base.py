@@ -48,6 +48,4 @@ def from_linen(module: nn.Module, input_shape: tuple[int, ...]) -> Model:
 
 def kernels(params):
     """Prunable by default: every leaf named `kernel`; no biases, no norms."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: path[-1].key == "kernel", params
-    )
+    return jax.tree.map_with_path(lambda path, leaf: path[-1].key == "kernel", params)
