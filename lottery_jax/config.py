@@ -13,6 +13,7 @@ from lottery_jax.data import DATASETS, STANDARDIZE
 from lottery_jax.errors import ConfigError, LotteryError, nearest
 from lottery_jax.models import INITIALIZERS, MODELS
 from lottery_jax.tickets import CONTROLS, REWINDS, SCOPES, SCORES
+from lottery_jax.training.execution import EXECUTIONS
 from lottery_jax.training.lanes import PLANS
 from lottery_jax.training.optimizers import OPTIMIZERS, SCHEDULES
 
@@ -49,6 +50,9 @@ def default() -> ConfigDict:
     config.train.steps = 1000  # optimizer steps per round
     config.train.eval_every = 50  # steps between evaluations
     config.train.test_curve = False  # evaluate the test split every time as well
+    # dense: masks simulate sparsity; sparse: kept weights alone are computed with, in
+    # dense layers and on CPUs; auto: the faster in a trial at the density of the round
+    config.train.execution = "auto"
 
     config.algorithm = ConfigDict()
     config.algorithm.name = "imp"
@@ -70,6 +74,8 @@ def default() -> ConfigDict:
     config.lanes = ConfigDict()
     config.lanes.plan = "auto"  # vmap, map in chunks, or auto: the faster in a trial
     config.lanes.chunk = 1  # lanes in a chunk of `map`
+    # GiB of a device that `auto` may fill; None: most of what is free
+    config.lanes.memory_gb = config_dict.placeholder(float)
 
     config.seed = ConfigDict()
     config.seed.root = 0  # of all random streams ...
@@ -128,6 +134,7 @@ def validate(config: ConfigDict) -> None:
     train = config.train
     _choice(config, "train.optimizer", OPTIMIZERS)
     _choice(config, "train.schedule", SCHEDULES)
+    _choice(config, "train.execution", EXECUTIONS)
     for field in ("train.batch_size", "train.steps", "train.eval_every"):
         _at_least(config, field, 1)
     _positive(config, "train.learning_rate")
@@ -180,6 +187,8 @@ def validate(config: ConfigDict) -> None:
         _at_least(config, f"controls.{name}", 0)
     _choice(config, "lanes.plan", PLANS)
     _at_least(config, "lanes.chunk", 1)
+    if config.lanes.memory_gb is not None:
+        _positive(config, "lanes.memory_gb")
     _at_least(config, "replicates", 1)
     for name in config.seed:
         if config.seed[name] is not None:

@@ -17,7 +17,7 @@ from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS
 from lottery_jax.reporting import figures, progress, results
-from lottery_jax.training import lanes, loop, losses, optimizers
+from lottery_jax.training import execution, lanes, loop, losses, optimizers
 from lottery_jax.types import Task
 
 
@@ -101,45 +101,45 @@ def make_algorithm(
 ) -> tuple[Algorithm, int]:
     """Builds the algorithm over a compiled training loop; also T, the steps per round.
 
-    Nothing is compiled before the first round; then `lanes.plan = "auto"` times the
-    plans, and the run directory remembers which was chosen.
+    Nothing is compiled before the first round; what `auto` finds in a trial is
+    remembered in the run directory.
     """
     settings = config.train
     snapshots = {REWIND_POINT: config.algorithm.rewind_step}
     shape = optimizers.SCHEDULES[settings.schedule](
         settings.steps, settings.milestones, settings.gamma
     )
-    train = loop.make_train(
-        task,
-        optimizers.OPTIMIZERS[settings.optimizer](
+    build = functools.partial(
+        loop.make_train,
+        optimizer=optimizers.OPTIMIZERS[settings.optimizer](
             settings.momentum, settings.weight_decay
         ),
-        optimizers.with_warmup(shape, settings.warmup_steps),
+        schedule=optimizers.with_warmup(shape, settings.warmup_steps),
         steps=settings.steps,
         batch_size=settings.batch_size,
         snapshots=snapshots,
         test_curve=settings.test_curve,
     )
-    splits = (task.dataset.train, task.dataset.validation, task.dataset.test)
-
-    def make_runner(stacked):
-        # No more devices than lanes: each holds a copy of the data.
-        devices = jax.devices()[: len(stacked.key)]
-        if config.lanes.plan != "auto":
-            plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
-        else:
-            plan = results.remember_plan(
-                workdir, lambda: lanes.choose(train, splits, stacked, devices)
-            )
-        return lanes.make_runner(train, splits, plan, devices)
-
+    plan = None
+    if config.lanes.plan != "auto":
+        plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
+    memory = config.lanes.memory_gb
+    run = execution.make_runner(
+        build,
+        task,
+        (task.dataset.train, task.dataset.validation, task.dataset.test),
+        plan=plan,
+        memory=memory and int(memory * 2**30),
+        execution=settings.execution,
+        remember=functools.partial(results.remember, workdir),
+    )
     grid = functools.partial(
         loop.evaluation_grid, settings.steps, settings.eval_every, snapshots
     )
     options = config.algorithm.to_dict()
     algorithm = ALGORITHMS[options.pop("name")](
         task.model,
-        lanes.when_needed(make_runner),
+        run,
         grid,
         learning_rate=settings.learning_rate,
         replicates=config.replicates,

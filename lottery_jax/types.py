@@ -56,11 +56,15 @@ class Model(NamedTuple):
       init: `init(key) -> (params, state)`; state: batch statistics, or {}.
       apply: `apply(params, state, x [B, ...], *, train) -> (outputs [B, ...], state)`.
       prunable: `prunable(params) -> pytree of bools`.
+      dense: paths of the kernels of dense layers, for which `apply` also takes
+        `products`: path -> `product(x [B, I], kernel) -> [B, J]`, in place of the
+        matrix product.
     """
 
     init: Callable
     apply: Callable
     prunable: Callable
+    dense: tuple[str, ...] = ()
 
 
 class Task(NamedTuple):

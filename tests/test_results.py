@@ -17,7 +17,6 @@ import lottery_jax
 from lottery_jax import experiment
 from lottery_jax.errors import ConfigError, ResultsError
 from lottery_jax.reporting import results
-from lottery_jax.training.lanes import Plan
 from tests import helpers
 
 
@@ -159,11 +158,13 @@ def test_kill_and_resume_from_the_command_line(tmp_path):
     assert_same_run(workdir, whole)
 
 
-def test_the_chosen_plan_is_remembered(tmp_path):
+def test_choices_are_remembered(tmp_path):
     results.record_environment(tmp_path)
-    chosen = results.remember_plan(tmp_path, lambda: Plan("map", 4))
-    again = results.remember_plan(tmp_path, lambda: Plan("vmap"))
-    assert chosen == again == Plan("map", 4)
+    assert results.remember(tmp_path, "plan", lambda: None) is None
+    chosen = results.remember(tmp_path, "plan", lambda: {"kind": "map", "chunk": 4})
+    again = results.remember(tmp_path, "plan", lambda: {"kind": "vmap", "chunk": 1})
+    assert chosen == again == {"kind": "map", "chunk": 4}
+    assert results.remember(tmp_path, "sparse_below", lambda: 7) == 7
 
 
 def test_a_finished_run_says_so_and_does_nothing(finished, capsys):

@@ -1,5 +1,7 @@
 """The compiled loop against plain loops, and lanes against single runs."""
 
+import time
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -248,9 +250,10 @@ def test_batches_are_epochs_without_replacement():
 
 @pytest.mark.parametrize("limit", [1, 7, 50, 1000])
 def test_chunks_change_nothing(limit, monkeypatch):
-    monkeypatch.setattr(loop, "EVALUATION_VALUES", max(limit, 5))
     x = jax.random.normal(jax.random.key(0), (23, 5))
-    found = loop.in_chunks(lambda x: x.reshape(len(x), -1).sum(1, keepdims=True), x)
+    found = loop.in_chunks(
+        lambda x: x.reshape(len(x), -1).sum(1, keepdims=True), x, max(limit, 5)
+    )
     np.testing.assert_allclose(found, x.sum(1, keepdims=True), rtol=1e-5)
 
 
@@ -365,18 +368,44 @@ def test_two_runs_are_one_stacked_run():
 
 def test_auto_chooses_a_plan_that_runs():
     task = helpers.random_task()
-    train = build(task)
     stacked = helpers.stack(*some_lanes(task, 3))
-    plan = lanes.choose(train, splits(task), stacked, jax.devices(), steps=5)
+    plan = lanes.choose(build(task), splits(task), stacked, jax.devices())
     assert plan in (lanes.Plan("vmap"), lanes.Plan("map"))
-    made = []
 
-    def make(several):
-        made.append(len(several.key))
-        return lanes.make_runner(train, splits(task), plan, jax.devices())
 
-    run = lanes.when_needed(make)
-    assert made == []
-    run(stacked, grid(0, 1))
-    run(stacked, grid(0, 1))
-    assert made == [3]
+def test_auto_leaves_out_what_memory_does_not_hold(monkeypatch):
+    """One byte holds one lane at a time at most; a full device ends the search."""
+    task = helpers.random_task()
+    stacked = helpers.stack(*some_lanes(task, 40))
+    tried = []
+
+    def seconds(train, data, several, plan, devices):
+        tried.append(plan)
+        if plan == lanes.Plan("map", 16):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return 1 / len(tried)
+
+    monkeypatch.setattr(lanes, "step_seconds", seconds)
+    args = (build(task), splits(task), stacked, jax.devices())
+    assert lanes.choose(*args, memory=1) == lanes.Plan("map")
+    assert tried == [lanes.Plan("map")]
+    assert lanes.choose(*args) == lanes.Plan("map", 4)
+    assert tried[1:] == [lanes.Plan("map", chunk) for chunk in (1, 4, 16)]
+
+
+def test_step_seconds_leaves_out_what_is_no_step():
+    """Of runs that wait 0.2 s and 1 ms a step, only the steps count."""
+    task = helpers.random_task()
+    stacked = helpers.stack(*some_lanes(task, 1))
+
+    def slow(lane, data, grid):
+        def wait(steps):
+            time.sleep(0.2 + 0.001 * int(steps))
+            return np.float32(0)
+
+        scalar = jax.ShapeDtypeStruct((), jnp.float32)
+        return jax.pure_callback(wait, scalar, grid[-1], vmap_method="sequential")
+
+    plan = lanes.Plan("map")
+    seconds = lanes.step_seconds(slow, splits(task), stacked, plan, jax.devices()[:1])
+    assert 0.02 < seconds < 0.1  # thirty steps

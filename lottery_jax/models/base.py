@@ -37,13 +37,39 @@ def from_linen(module: nn.Module, input_shape: tuple[int, ...]) -> Model:
         params = variables.pop("params")
         return params, variables
 
-    def apply(params, state, x, *, train):
+    def apply(params, state, x, *, train, products=None):
         variables = {"params": params, **state}
-        if not train:
-            return module.apply(variables, x, **options(False)), state
-        return module.apply(variables, x, mutable=list(state), **options(True))
+        with nn.intercept_methods(_dense_layers(products or {})):
+            if not train:
+                return module.apply(variables, x, **options(False)), state
+            return module.apply(variables, x, mutable=list(state), **options(True))
 
-    return Model(init, apply, kernels)
+    dense = []
+    with nn.intercept_methods(_dense_layers(found=dense)):
+        jax.eval_shape(init, jax.random.key(0))
+    return Model(init, apply, kernels, tuple(dense))
+
+
+def _dense_layers(products={}, found=None):
+    """Interceptor of `nn.Dense`: notes the paths of kernels, replaces products."""
+
+    def intercept(call, arguments, options, context):
+        layer = context.module
+        if type(layer) is not nn.Dense or context.method_name != "__call__":
+            return call(*arguments, **options)
+        path = "/".join((*layer.path, "kernel"))
+        if found is not None and path not in found:
+            found.append(path)
+        if path not in products:
+            return call(*arguments, **options)
+        (x,) = arguments
+        kernel = layer.get_variable("params", "kernel")
+        y = products[path](x.reshape(-1, x.shape[-1]), kernel)
+        if layer.use_bias:
+            y += layer.get_variable("params", "bias")[None]
+        return y.reshape(*x.shape[:-1], layer.features)
+
+    return intercept
 
 
 def kernels(params):

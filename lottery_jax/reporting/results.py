@@ -31,7 +31,6 @@ import pandas as pd
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import ResultsError
 from lottery_jax.tickets import masks
-from lottery_jax.training.lanes import Plan
 
 LEADING = ["round", "lane", "sample", "replicate", "density", "kept", "early_stop_step"]
 
@@ -283,15 +282,21 @@ def tables(info: RoundInfo, seconds: float) -> tuple[pd.DataFrame, pd.DataFrame]
     return summary[LEADING + rest], curves
 
 
-def remember_plan(workdir: Path, choose) -> Plan:
-    """The plan of this run: chosen once, so that a resumed run has the same bits."""
+def remember(workdir: Path, name: str, choose):
+    """What `choose()` gave when it was first not None: a resumed run has the same bits.
+
+    The value is JSON and stands in environment.json under `name`.
+    """
     path = workdir / "environment.json"
     environment = _read_json(path)
-    if "plan" not in environment:
-        environment["plan"] = choose()._asdict()
+    if name not in environment:
+        chosen = choose()
+        if chosen is None:
+            return None
+        environment[name] = chosen
         with _writing(workdir):
             _write_json(path, environment)
-    return Plan(**environment["plan"])
+    return environment[name]
 
 
 def record_environment(workdir: Path) -> list[str]:

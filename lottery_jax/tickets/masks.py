@@ -29,10 +29,18 @@ def mask_updates(mask: Mask) -> optax.GradientTransformation:
     return optax.stateless(lambda updates, params: apply(updates, mask))
 
 
+def map_named(function, tree: Params) -> Params:
+    """`function(path, leaf)` for every leaf; paths as in `named_leaves`."""
+    return jax.tree.map_with_path(lambda path, leaf: function(_name(path), leaf), tree)
+
+
 def named_leaves(tree: Params) -> dict[str, jax.Array]:
     """Leaves by path, e.g. "dense_0/kernel", in the order of the tree."""
-    leaves = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
+    return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def _name(path) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def prunable_names(prunable: Prunable) -> list[str]:

@@ -5,6 +5,7 @@ plan says. The plan changes speed, never results beyond float rounding.
 """
 
 import functools
+import os
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -85,35 +86,71 @@ def _resize(tree, num: int):
     )
 
 
-def when_needed(make: Callable[[Lane], Run]) -> Run:
-    """A runner that is made when the first lanes come: `make(lanes) -> run`."""
-    made: list[Run] = []
-
-    def run(lanes: Lane, grid: jax.Array) -> Trained:
-        if not made:
-            made.append(make(lanes))
-        return made[0](lanes, grid)
-
-    return run
+def devices_for(num: int) -> list:
+    """Devices for so many lanes: no more than those, for each holds all data."""
+    return jax.devices()[:num]
 
 
-def choose(train: Train, data: Data, lanes: Lane, devices, steps: int = 30) -> Plan:
+def choose(
+    train: Train, data: Data, lanes: Lane, devices: list, memory: int | None = None
+) -> Plan:
     """Times a few steps of each plan on `lanes` [N, ...] and returns the fastest.
+
+    Plans that need more memory than there is are left out: many lanes at once take that
+    many times what one takes, which the compiler knows.
+
+    Args:
+      train: trains one lane.
+      data: the splits.
+      lanes: stacked lanes.
+      devices: what the lanes are spread over.
+      memory: bytes of a device that may be used; None: most of what is free.
+    """
+    share = -(-len(lanes.key) // len(devices))
+    at_once = {Plan("map"): 1, Plan("vmap"): share}
+    at_once |= {Plan("map", chunk): chunk for chunk in (4, 16, 64) if chunk < share}
+    one = jax.tree.map(lambda leaf: leaf[0], lanes)
+    grid = jnp.zeros(2, int)
+    needs = jax.jit(train).lower(one, data, grid).compile().memory_analysis()
+    room = memory or free_bytes(devices[0])
+    seconds = {}
+    for plan, number in sorted(at_once.items(), key=lambda item: item[1]):
+        if number > 1 and number * needs.temp_size_in_bytes > room:
+            break
+        try:
+            seconds[plan] = step_seconds(train, data, lanes, plan, devices)
+        except jax.errors.JaxRuntimeError as error:
+            if number == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            break  # larger chunks would fail as well
+    return min(seconds, key=seconds.get)
+
+
+def step_seconds(
+    train: Train, data: Data, lanes: Lane, plan: Plan, devices: list, steps: int = 30
+) -> float:
+    """Seconds that a few steps of all lanes take: the least of three trials.
 
     Compilation and evaluation are left out: the time of no steps is subtracted.
     """
-    share = -(-len(lanes.key) // len(devices))
-    candidates = [Plan("map"), Plan("vmap")]
-    candidates += [Plan("map", chunk) for chunk in (4, 16) if chunk < share]
     examples, *rest = data
     data = (examples, *(jax.tree.map(lambda leaf: leaf[:1], split) for split in rest))
-    seconds = {}
-    for plan in candidates:
-        run = make_runner(train, data, plan, devices)
-        ticks = []
-        for last in (0, 0, steps):  # compile, overhead, work
-            jax.block_until_ready(run(lanes, jnp.array([0, last])))
-            ticks.append(time.perf_counter())
-        compiled, idle, done = ticks
-        seconds[plan] = (done - idle) - (idle - compiled)
-    return min(seconds, key=seconds.get)
+    run = make_runner(train, data, plan, devices)
+
+    def seconds(last):
+        start = time.perf_counter()
+        jax.block_until_ready(run(lanes, jnp.array([0, last])))
+        return time.perf_counter() - start
+
+    seconds(0)  # compiles
+    idle, busy = (min(seconds(last) for _ in range(3)) for last in (0, steps))
+    return busy - idle
+
+
+def free_bytes(device, part: float = 0.8) -> int:
+    """The part of a device's free memory that lanes may take."""
+    stats = device.memory_stats()
+    if stats:
+        return int(part * (stats["bytes_limit"] - stats["bytes_in_use"]))
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(part * free / jax.local_device_count())

@@ -21,7 +21,7 @@ Data = tuple[Split, Split, Split]
 Train = Callable[[Lane, Data, jax.Array], Trained]
 
 EVALUATION_VALUES = 2**22
-"""Input values of a lane that are evaluated at once."""
+"""Input values of a lane that are evaluated at once, unless told otherwise."""
 
 
 def make_train(
@@ -33,6 +33,7 @@ def make_train(
     batch_size: int,
     snapshots: Mapping[str, int] | None = None,
     test_curve: bool = False,
+    evaluation_values: int = EVALUATION_VALUES,
 ) -> Train:
     """Builds `train(lane, data, grid) -> Trained`, a pure function.
 
@@ -47,6 +48,7 @@ def make_train(
       batch_size: examples per step.
       snapshots: name -> step (on the grid) at which to keep the params.
       test_curve: evaluate the test split at every evaluation too.
+      evaluation_values: input values of a lane that are evaluated at once.
 
     Returns:
       `train`; its `grid` (int32 [T], rising) holds the steps at which to evaluate, the
@@ -86,7 +88,7 @@ def make_train(
             def forward(x):
                 return task.model.apply(params, model_state, x, train=False)[0]
 
-            outputs = in_chunks(forward, split.x)
+            outputs = in_chunks(forward, split.x, evaluation_values)
             values = {"loss": task.loss, **task.metrics}
             return {f"{name}_{key}": f(outputs, split.y) for key, f in values.items()}
 
@@ -149,9 +151,9 @@ def make_train(
     return train
 
 
-def in_chunks(forward: Callable, x: jax.Array) -> jax.Array:
-    """`forward(x)` for many examples [n, ...], in even chunks that fit in memory."""
-    chunks = -(-x.size // EVALUATION_VALUES)
+def in_chunks(forward: Callable, x: jax.Array, values: int) -> jax.Array:
+    """`forward(x)` for many examples [n, ...], in even chunks of so many values."""
+    chunks = -(-x.size // values)
     if chunks == 1:
         return forward(x)
     size = len(x) // chunks

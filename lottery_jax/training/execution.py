@@ -1,0 +1,100 @@
+"""Which program trains the lanes of a round: how they share a device, dense or sparse.
+
+A run compiles one dense program and, as densities fall, at most one sparse program for
+every level of `sparse.LEVELS`. What `auto` finds by a trial is remembered, so that a
+run that goes on does as it did before.
+"""
+
+from collections.abc import Callable
+
+import jax
+
+from lottery_jax.errors import ConfigError
+from lottery_jax.training import lanes, sparse
+from lottery_jax.training.lanes import Plan, Run
+from lottery_jax.training.loop import Data, Train
+from lottery_jax.types import Lane, Task, Trained
+
+EXECUTIONS = ("auto", "dense", "sparse")
+
+WORTH_A_TRIAL = 100_000
+"""Weights of dense layers below which `auto` stays dense: a step is mostly overhead."""
+
+
+def make_runner(
+    build: Callable[..., Train],
+    task: Task,
+    data: Data,
+    *,
+    plan: Plan | None,
+    memory: int | None,
+    execution: str,
+    remember: Callable[[str, Callable], object],
+) -> Run:
+    """Builds `run(lanes, grid) -> Trained`, which chooses and compiles as needed.
+
+    Args:
+      build: `loop.make_train` with all but the task given.
+      task: network, loss, metrics.
+      data: the splits.
+      plan: how a device executes its lanes; None: the fastest in a trial.
+      memory: bytes of a device that a trial may fill; None: most of what is free.
+      execution: one of `EXECUTIONS`. `auto` times both in every round that a level
+        reaches, until sparse execution wins; then it stays with it.
+      remember: `remember(name, choose)` is what `choose()` was when it was first not
+        None, in this process or in one before.
+
+    Raises:
+      ConfigError: sparse execution of a network without dense layers, or not on CPUs.
+    """
+    platform = jax.default_backend()
+    if execution == "sparse" and platform != "cpu":
+        problem = f"sparse: is for CPUs, and lanes run on {platform} here"
+        raise ConfigError("train.execution", problem)
+    if execution == "sparse" and not task.model.dense:
+        raise ConfigError("train.execution", "sparse: the network has no dense layer")
+    may_be_sparse = platform == "cpu" and task.model.dense and execution != "dense"
+    runners: dict[sparse.Capacities | None, Run] = {}
+
+    def train(capacities: sparse.Capacities | None) -> Train:
+        if capacities is None:
+            return build(task)
+        return sparse.make_train(build, task, capacities)
+
+    def run(stacked: Lane, grid: jax.Array) -> Trained:
+        nonlocal plan
+        devices = lanes.devices_for(len(stacked.key))
+        if plan is None:
+
+            def fastest():
+                found = lanes.choose(train(None), data, stacked, devices, memory)
+                return found._asdict()
+
+            plan = Plan(**remember("plan", fastest))
+        capacities = None
+        if may_be_sparse:
+            sizes, kept = sparse.count(stacked.mask, task.model.dense)
+            levels = (*sparse.LEVELS, 1.0) if execution == "sparse" else sparse.LEVELS
+            capacities = sparse.capacities(sizes, kept, levels)
+        if execution == "auto" and capacities is not None:
+            few = jax.tree.map(lambda leaf: leaf[: len(devices)], stacked)
+
+            def wins():
+                """How many weights were kept when sparse execution won, or None."""
+                slow, fast = (
+                    lanes.step_seconds(train(form), data, few, plan, devices)
+                    for form in (None, capacities)
+                )
+                return sum(kept.values()) if fast < slow else None
+
+            worth = sum(sizes.values()) >= WORTH_A_TRIAL
+            won = remember("sparse_below", wins) if worth else None
+            if won is None or sum(kept.values()) > won:
+                capacities = None
+        if capacities not in runners:
+            runners[capacities] = lanes.make_runner(
+                train(capacities), data, plan, devices
+            )
+        return runners[capacities](stacked, grid)
+
+    return run
