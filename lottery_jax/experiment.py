@@ -13,6 +13,7 @@ from lottery_jax import data, rng
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
 from lottery_jax.algorithms.imp import REWIND_POINT
+from lottery_jax.analysis import cost
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS
@@ -51,13 +52,13 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     with results.open_run(workdir, config.to_dict(), algorithm.ladder) as done:
         for change in results.record_environment(workdir):
             progress.say(f"note: {change}; bits may differ from here on")
-        _rounds(algorithm, roots, workdir, done, last, steps)
+        _rounds(algorithm, task.model, roots, workdir, done, last, steps)
         found = results.load_results(workdir)
         progress.show_end(found.summary, figures.draw(found), workdir)
     return found
 
 
-def _rounds(algorithm: Algorithm, roots, workdir: Path, done: int, last: int, steps):
+def _rounds(algorithm: Algorithm, model, roots, workdir: Path, done, last, steps):
     state = algorithm.init(roots)
     if done:
         state = results.restore(workdir, like=state)
@@ -71,7 +72,8 @@ def _rounds(algorithm: Algorithm, roots, workdir: Path, done: int, last: int, st
         seconds = time.perf_counter() - start
         for layer in certificate["empty_layers"]:
             progress.say(f"note: nothing is left of {layer} in a ticket of this round")
-        summary = results.commit(workdir, info, state, certificate, seconds)
+        costs = cost.measure(model, info.lanes.mask)
+        summary = results.commit(workdir, info, state, certificate, costs, seconds)
         left = (time.perf_counter() - start) * (last - number)
         progress.show_round(
             summary, last, steps - info.start, left, compiled=number == done

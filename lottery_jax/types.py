@@ -59,12 +59,17 @@ class Model(NamedTuple):
       dense: paths of the kernels of dense layers, for which `apply` also takes
         `products`: path -> `product(x [B, I], kernel) -> [B, J]`, in place of the
         matrix product.
+      uses: (path of a kernel, times that an example uses each of its weights); what is
+        not named is used once.
+      input_shape: of one example.
     """
 
     init: Callable
     apply: Callable
     prunable: Callable
     dense: tuple[str, ...] = ()
+    uses: tuple[tuple[str, int], ...] = ()
+    input_shape: tuple[int, ...] = ()
 
 
 class Task(NamedTuple):

@@ -1,6 +1,7 @@
 """From a Flax module to a `Model` of pure functions."""
 
 import inspect
+import math
 
 import flax.linen as nn
 import jax
@@ -39,37 +40,53 @@ def from_linen(module: nn.Module, input_shape: tuple[int, ...]) -> Model:
 
     def apply(params, state, x, *, train, products=None):
         variables = {"params": params, **state}
-        with nn.intercept_methods(_dense_layers(products or {})):
+        with nn.intercept_methods(_replacing(products or {})):
             if not train:
                 return module.apply(variables, x, **options(False)), state
             return module.apply(variables, x, mutable=list(state), **options(True))
 
-    dense = []
-    with nn.intercept_methods(_dense_layers(found=dense)):
+    layers = {}
+    with nn.intercept_methods(_noting(layers)):
         jax.eval_shape(init, jax.random.key(0))
-    return Model(init, apply, kernels, tuple(dense))
+    dense = tuple(path for path, (kind, _) in layers.items() if kind is nn.Dense)
+    uses = tuple((path, number) for path, (_, number) in layers.items())
+    return Model(init, apply, kernels, dense, uses, tuple(input_shape))
 
 
-def _dense_layers(products={}, found=None):
-    """Interceptor of `nn.Dense`: notes the paths of kernels, replaces products."""
+def _noting(layers: dict):
+    """Notes of every layer with a kernel its type and how often it is used."""
+
+    def intercept(call, arguments, options, context):
+        out = call(*arguments, **options)
+        layer = context.module
+        if type(layer) in (nn.Dense, nn.Conv) and context.method_name == "__call__":
+            _, before = layers.get(_kernel(layer), (None, 0))
+            number = before + math.prod(out.shape[1:-1])
+            layers[_kernel(layer)] = type(layer), number
+        return out
+
+    return intercept
+
+
+def _replacing(products: dict):
+    """Takes a product of `products` where a dense layer has one under its path."""
 
     def intercept(call, arguments, options, context):
         layer = context.module
-        if type(layer) is not nn.Dense or context.method_name != "__call__":
-            return call(*arguments, **options)
-        path = "/".join((*layer.path, "kernel"))
-        if found is not None and path not in found:
-            found.append(path)
-        if path not in products:
+        if context.method_name != "__call__" or _kernel(layer) not in products:
             return call(*arguments, **options)
         (x,) = arguments
         kernel = layer.get_variable("params", "kernel")
-        y = products[path](x.reshape(-1, x.shape[-1]), kernel)
+        y = products[_kernel(layer)](x.reshape(-1, x.shape[-1]), kernel)
         if layer.use_bias:
             y += layer.get_variable("params", "bias")[None]
         return y.reshape(*x.shape[:-1], layer.features)
 
     return intercept
+
+
+def _kernel(layer: nn.Module) -> str:
+    return "/".join((*layer.path, "kernel"))
 
 
 def kernels(params):

@@ -32,7 +32,8 @@ from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import ResultsError
 from lottery_jax.tickets import masks
 
-LEADING = ["round", "lane", "sample", "replicate", "density", "kept", "early_stop_step"]
+LEADING = ["round", "lane", "sample", "replicate", "density", "kept"]
+LEADING += ["live_weights", "flops", "early_stop_step"]
 
 
 class Results(NamedTuple):
@@ -44,7 +45,8 @@ class Results(NamedTuple):
       environment: versions, devices, commit, plan.
       ladder: per round, group -> weights kept.
       summary: one row per round x lane x sample x replicate. Losses in nats, accuracies
-        and density in [0, 1], steps in optimizer steps, `seconds` of the whole round.
+        and density in [0, 1], steps in optimizer steps, `seconds` of the whole round;
+        `live_weights` and `flops` as in `analysis/cost.py`.
       curves: one row per evaluation; no training loss at the step training starts from.
       certificates: one dict per round.
     """
@@ -195,7 +197,12 @@ def _writing(workdir: Path):
 
 
 def commit(
-    workdir: Path, info: RoundInfo, state, certificate: dict, seconds: float
+    workdir: Path,
+    info: RoundInfo,
+    state,
+    certificate: dict,
+    costs: dict,
+    seconds: float,
 ) -> pd.DataFrame:
     """Writes a round whole and returns its summary.
 
@@ -204,7 +211,7 @@ def commit(
     Raises:
       ResultsError: disk full, not writable; the rounds before stay as they are.
     """
-    summary, curves = tables(info, seconds)
+    summary, curves = tables(info, costs, seconds)
     replicates = sum(label.lane == "ticket" for label in info.labels)
     with new_folder(workdir, f"rounds/{info.round:04d}") as folder:
         summary.to_parquet(folder / "summary.parquet", index=False)
@@ -255,7 +262,9 @@ def restore(workdir: Path, like: Any) -> Any:
     return jax.device_put(state, jax.devices()[0])
 
 
-def tables(info: RoundInfo, seconds: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(
+    info: RoundInfo, costs: dict, seconds: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Summary and curves of one round as tidy frames; columns as in `Results`."""
     labels = pd.DataFrame(info.labels)
     labels.insert(0, "round", info.round)
@@ -264,6 +273,7 @@ def tables(info: RoundInfo, seconds: float) -> tuple[pd.DataFrame, pd.DataFrame]
     summary = labels.assign(
         density=info.density,
         kept=sum(info.num_keep.values()),
+        **costs,
         **found,
         diverged=~np.isfinite(losses).all(axis=0),
         seconds=seconds,
