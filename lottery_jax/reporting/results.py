@@ -32,8 +32,7 @@ from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import ResultsError
 from lottery_jax.tickets import masks
 
-LEADING = ["round", "lane", "sample", "replicate", "density", "kept"]
-LEADING += ["live_weights", "flops", "early_stop_step"]
+LEADING = ["round", "lane", "sample", "replicate", "density", "kept", "early_stop_step"]
 
 
 class Results(NamedTuple):
