@@ -16,7 +16,7 @@ from lottery_jax.algorithms.imp import REWIND_POINT
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS
-from lottery_jax.reporting import figures, progress, results
+from lottery_jax.reporting import progress, results
 from lottery_jax.training import lanes, loop, losses, optimizers
 from lottery_jax.types import Task
 
@@ -42,7 +42,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
         progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
         if not (workdir / "figures").is_dir():
             with results.open_run(workdir, config.to_dict(), found.ladder):
-                progress.show_end(found.summary, figures.draw(found), workdir)
+                _show_end(found)
         return found
     roots = rng.roots(**_seeds(config))
     task = make_task(config, roots)
@@ -53,7 +53,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
             progress.say(f"note: {change}; bits may differ from here on")
         _rounds(algorithm, roots, workdir, done, last, steps)
         found = results.load_results(workdir)
-        progress.show_end(found.summary, figures.draw(found), workdir)
+        _show_end(found)
     return found
 
 
@@ -76,6 +76,12 @@ def _rounds(algorithm: Algorithm, roots, workdir: Path, done: int, last: int, st
         progress.show_round(
             summary, last, steps - info.start, left, compiled=number == done
         )
+
+
+def _show_end(found: results.Results):
+    from lottery_jax.reporting import figures  # Matplotlib: not before it is needed
+
+    progress.show_end(found.summary, figures.draw(found), found.workdir)
 
 
 def make_task(config: ConfigDict, roots: dict) -> Task:
