@@ -8,8 +8,8 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from lottery_jax import cache, data, rng
 from lottery_jax import config as configs
-from lottery_jax import data, rng
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
 from lottery_jax.algorithms.imp import REWIND_POINT
@@ -44,6 +44,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
             with results.open_run(workdir, config.to_dict(), found.ladder):
                 _show_end(found)
         return found
+    problem = cache.enable() if config.compilation_cache else None
+    if problem:
+        progress.say(f"note: {problem}")
     roots = rng.roots(**_seeds(config))
     task = make_task(config, roots)
     algorithm, steps = make_algorithm(config, task, workdir)
