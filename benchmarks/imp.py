@@ -42,6 +42,7 @@ def lottery_run() -> tuple[int, float]:
             f"--config.replicates={REPLICATES.value}",
             "--config.controls.reinit=1",
             "--config.controls.random=1",
+            "--config.compilation_cache=False",
             f"--workdir={WORKDIR.value or folder + '/run'}",
         ]
         start = time.perf_counter()

@@ -1,5 +1,6 @@
 """Compiled programs are kept on disk: the second start of a config compiles nothing."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -47,9 +48,11 @@ def _trim(path: Path):
     and a process killed between its two writes breaks it for all that follow.
     """
     used = []
-    for file in path.iterdir():
-        status = file.stat()
-        used.append((max(status.st_atime, status.st_mtime), status.st_size, file))
+    for file in filter(Path.is_file, path.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # another run trims as well
+            status = file.stat()
+            when = max(status.st_atime, status.st_mtime)
+            used.append((when, status.st_size, file))
     kept = 0
     for _, size, file in sorted(used, reverse=True):
         kept += size
