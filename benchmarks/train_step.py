@@ -9,6 +9,7 @@ timed beside each network, in the same run. Takes three minutes on two cores.
 """
 
 import time
+from typing import NamedTuple
 
 import common
 import jax
@@ -18,20 +19,37 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from lottery_jax.training.lanes import Plan
 
-# name -> (input shape, options, steps that are timed)
+
+class Size(NamedTuple):
+    """A network, and how much of it is timed.
+
+    Attributes:
+      input_shape: of one example.
+      steps: that are timed.
+      num: training examples; they are evaluated once at the end of training.
+      most: lanes; more are left out (convolutions in a loop are slow on a CPU).
+      options: of the model.
+    """
+
+    input_shape: tuple[int, ...]
+    steps: int
+    num: int
+    most: int
+    options: dict
+
+
 MODELS = {
-    "mlp": ((8, 8, 1), {"hidden": (100, 50)}, 2000),
-    "lenet_300_100": ((28, 28, 1), {}, 200),
-    "lenet_5": ((28, 28, 1), {}, 100),
+    "mlp": Size((8, 8, 1), 2000, 1200, 256, {"hidden": (100, 50)}),
+    "lenet_300_100": Size((28, 28, 1), 200, 6000, 64, {}),
+    "lenet_5": Size((28, 28, 1), 10, 600, 4, {}),
 }
-NUM = 6000  # training examples
 BATCH = 60
 CUBE = 2048
 
 NAMES = common.define_names("models", MODELS)
 LANES = flags.DEFINE_list("lanes", ["1", "4", "16"], "Numbers of lanes.")
 STEPS = flags.DEFINE_integer("steps", None, "Steps that are timed, for all networks.")
-REPEATS = flags.DEFINE_integer("repeats", 5, "Timings of each row.")
+REPEATS = flags.DEFINE_integer("repeats", 3, "Timings of each row.")
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the rows.")
 
 
@@ -74,13 +92,15 @@ def flops(task) -> float:
 
 def measure(name: str) -> list[dict]:
     """The rows of one network."""
-    shape, options, steps = MODELS[name]
-    steps = STEPS.value or steps
-    task = common.made_task(name, shape, 10, num=NUM, **options)
+    size = MODELS[name]
+    steps = STEPS.value or size.steps
+    task = common.made_task(name, size.input_shape, 10, num=size.num, **size.options)
     highest, step_flops = peak(), flops(task)
-    torch = common.best_torch(name, num=NUM, steps=steps)
+    torch = common.best_torch(name, num=size.num, steps=5 * steps)
     rows = []
     for num in map(int, LANES.value):
+        if num > size.most:
+            continue
         stacked = common.make_lanes(task, num)
         for plan in ("map", "vmap"):
             seconds = common.make_run(task, stacked, Plan(plan), steps, BATCH)

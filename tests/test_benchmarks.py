@@ -70,8 +70,8 @@ def test_flops_of_convolutions_are_counted():
 import sys
 sys.path.insert(0, "benchmarks")
 import common, train_step
-shape, options, _ = train_step.MODELS["lenet_5"]
-print(train_step.flops(common.made_task("lenet_5", shape, 10, num=60, **options)))
+shape = train_step.MODELS["lenet_5"].input_shape
+print(train_step.flops(common.made_task("lenet_5", shape, 10, num=60)))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
