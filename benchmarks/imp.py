@@ -9,13 +9,13 @@ optimizer with re-masking after every step, without any evaluation. Machines dif
 drift: the ratio is the result.
 """
 
-import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import common
 import numpy as np
 from absl import app, flags
 
@@ -26,43 +26,7 @@ REPLICATES = flags.DEFINE_integer("replicates", 2, "Replicates.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where to keep the run.")
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the rows.")
 
-TORCH_STEPS = 2000
-
-
-def torch_steps_per_second(threads: int) -> float:
-    """LeNet-300-100, Adam 1.2e-3, batch 60, masks applied after every step."""
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    x, y = torch.randn(55_000, 784), torch.randint(0, 10, (55_000,))
-    layers = [torch.nn.Linear(a, b) for a, b in ((784, 300), (300, 100), (100, 10))]
-    relu = torch.nn.ReLU()
-    network = torch.nn.Sequential(layers[0], relu, layers[1], relu, layers[2])
-    masks = [(layer.weight, torch.ones_like(layer.weight)) for layer in layers]
-    optimizer = torch.optim.Adam(network.parameters(), lr=1.2e-3)
-    loss = torch.nn.CrossEntropyLoss()
-    order = torch.randperm(len(x))
-    start = 0.0
-    for step in range(-100, TORCH_STEPS):  # the first hundred warm up
-        if step == 0:
-            start = time.perf_counter()
-        batch = order[60 * (step % 900) : 60 * (step % 900) + 60]
-        optimizer.zero_grad()
-        loss(network(x[batch]), y[batch]).backward()
-        optimizer.step()
-        with torch.no_grad():
-            for weight, mask in masks:
-                weight.mul_(mask)
-    return TORCH_STEPS / (time.perf_counter() - start)
-
-
-def best_torch() -> float | None:
-    """The faster of one thread and two; None where PyTorch is not installed."""
-    try:
-        return max(torch_steps_per_second(threads) for threads in (1, 2))
-    except ImportError:
-        return None
+TORCH = {"model": "lenet_300_100", "num": 55_000, "steps": 2000}
 
 
 def lottery_run() -> tuple[int, float]:
@@ -78,6 +42,7 @@ def lottery_run() -> tuple[int, float]:
             f"--config.replicates={REPLICATES.value}",
             "--config.controls.reinit=1",
             "--config.controls.random=1",
+            "--config.compilation_cache=False",
             f"--workdir={WORKDIR.value or folder + '/run'}",
         ]
         start = time.perf_counter()
@@ -89,9 +54,9 @@ def lottery_run() -> tuple[int, float]:
 def main(argv):
     """Prints a table and writes it."""
     del argv
-    before = best_torch()
+    before = common.best_torch(**TORCH)
     steps, seconds = lottery_run()
-    after = best_torch()
+    after = common.best_torch(**TORCH)
     rows = [{"program": "lottery_jax", "lane_steps_per_second": steps / seconds}]
     if before and after:
         rows += [
@@ -101,10 +66,7 @@ def main(argv):
         ratio = steps / seconds / np.mean([before, after])
         rows.append({"program": "ratio", "lane_steps_per_second": ratio})
     print(f"{steps:,} lane-steps in {seconds:.0f} s, whole process")
-    for row in rows:
-        print(f"{row['program']:16} {row['lane_steps_per_second']:10,.2f}")
-    if OUTPUT.value:
-        Path(OUTPUT.value).write_text(json.dumps(rows, indent=1))
+    common.report(rows, OUTPUT.value)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,8 @@ def default() -> ConfigDict:
     config.seed.control = config_dict.placeholder(int)  # draws of the controls
 
     config.replicates = 5  # independent repetitions of the whole experiment
+    # Keep compiled programs in the user's cache directory, for the next start.
+    config.compilation_cache = True
     return config
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from lottery_jax import cache, data, rng
 from lottery_jax import config as configs
-from lottery_jax import data, rng
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
 from lottery_jax.algorithms.imp import REWIND_POINT
@@ -17,7 +17,7 @@ from lottery_jax.analysis import cost
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS
-from lottery_jax.reporting import figures, progress, results
+from lottery_jax.reporting import progress, results
 from lottery_jax.training import execution, lanes, loop, losses, optimizers
 from lottery_jax.types import Task
 
@@ -43,8 +43,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
         progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
         if not (workdir / "figures").is_dir():
             with results.open_run(workdir, config.to_dict(), found.ladder):
-                progress.show_end(found.summary, figures.draw(found), workdir)
+                _show_end(found)
         return found
+    problem = cache.enable() if config.compilation_cache else None
+    if problem:
+        progress.say(f"note: {problem}")
     roots = rng.roots(**_seeds(config))
     task = make_task(config, roots)
     algorithm, steps = make_algorithm(config, task, workdir)
@@ -54,7 +57,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
             progress.say(f"note: {change}; bits may differ from here on")
         _rounds(algorithm, task.model, roots, workdir, done, last, steps)
         found = results.load_results(workdir)
-        progress.show_end(found.summary, figures.draw(found), workdir)
+        _show_end(found)
     return found
 
 
@@ -78,6 +81,12 @@ def _rounds(algorithm: Algorithm, model, roots, workdir: Path, done, last, steps
         progress.show_round(
             summary, last, steps - info.start, left, compiled=number == done
         )
+
+
+def _show_end(found: results.Results):
+    from lottery_jax.reporting import figures  # Matplotlib: not before it is needed
+
+    progress.show_end(found.summary, figures.draw(found), found.workdir)
 
 
 def make_task(config: ConfigDict, roots: dict) -> Task:

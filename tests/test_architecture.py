@@ -7,6 +7,8 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import lottery_jax
 from tests import helpers
 
@@ -14,7 +16,7 @@ PACKAGE = helpers.REPOSITORY / "lottery_jax"
 
 # From the cellar to the roof: a module may import from its own floor and below.
 FLOORS = [
-    ("types", "errors", "rng"),
+    ("types", "errors", "rng", "cache"),
     ("data",),
     ("models",),
     ("tickets",),
@@ -91,8 +93,20 @@ def test_the_package_offers_what_it_says():
     assert set(lottery_jax.__all__) <= set(dir(lottery_jax))
 
 
-def test_importing_the_package_is_light():
-    code = "import sys, lottery_jax; print(*sys.modules)"
+def imported_by(module):
+    code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_is_light():
     heavy = {"jax", "pandas", "matplotlib", "sklearn", "tensorflow_datasets", "flax"}
-    assert not heavy & set(done.stdout.split())
+    assert not heavy & imported_by("lottery_jax")
+
+
+@pytest.mark.parametrize("module", ["lottery_jax.experiment", "lottery_jax.main"])
+def test_what_a_run_may_not_need_is_not_imported_before(module):
+    """Figures come last; scikit-learn and TFDS are for their own datasets."""
+    heavy = {"matplotlib", "sklearn", "tensorflow_datasets", "PIL", "scipy.stats"}
+    assert not heavy & imported_by(module)

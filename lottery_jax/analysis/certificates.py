@@ -4,10 +4,11 @@ Nearly every public codebase broke one of these at some time: pruned weights tha
 survivors that are not reset, controls that change nothing, counts that are off by one.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import CertificateError
@@ -96,7 +97,7 @@ def _log_masks(info: RoundInfo, found: dict) -> float:
     }
     counts = [(sizes[name], found["kept"][name][0]) for name in sizes]
     return sum(
-        special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
         for n, k in counts
     )
 

@@ -69,20 +69,26 @@ def make_dataset(
     else:
         test_size = len(raw.test[0]) if test_size is None else test_size
         _check_size("data.test_size", test_size, len(raw.test[0]))
-        chosen = np.asarray(jax.random.permutation(test_key, len(raw.test[0])))
-        chosen = np.sort(chosen[:test_size])
-        test = raw.test[0][chosen], raw.test[1][chosen]
+        test = raw.test
+        if test_size < len(test[0]):
+            chosen = np.asarray(jax.random.permutation(test_key, len(test[0])))
+            chosen = np.sort(chosen[:test_size])
+            test = test[0][chosen], test[1][chosen]
     _check_size("data.validation_size", validation_size, len(order) - 1)
     left = len(order) - validation_size
     train_size = left if train_size is None else train_size
     _check_size("data.train_size", train_size, left)
     held_out, kept = np.split(order[: validation_size + train_size], [validation_size])
 
-    transform = STANDARDIZE[standardize](x[kept])
-    splits = [(x[kept], y[kept]), (x[held_out], y[held_out]), test]
+    train = x[kept], y[kept]
+    transform = STANDARDIZE[standardize](train[0])
+    splits = [train, (x[held_out], y[held_out]), test]
     y_dtype = np.float32 if raw.num_classes is None else np.int32
     return Dataset(
-        *(Split(transform(x).astype(np.float32), y.astype(y_dtype)) for x, y in splits),
+        *(
+            Split(transform(x).astype(np.float32, copy=False), y.astype(y_dtype))
+            for x, y in splits
+        ),
         num_classes=raw.num_classes,
         name=name,
     )
@@ -105,26 +111,33 @@ def _check_size(field: str, size: int, available: int):
 def mean_std(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Zero mean, unit variance, per channel (images) or per feature (vectors)."""
     axes = tuple(range(train.ndim - 1))
-    mean = train.mean(axes, dtype=np.float64)
-    std = train.std(axes, dtype=np.float64)
-    std = np.where(std > 0, std, 1.0)
-    return lambda x: (x - mean) / std
+    precision = _precision(train)
+    mean = train.mean(axes, dtype=np.float64).astype(precision)
+    # In blocks: a copy of all inputs as floats costs more than the arithmetic.
+    blocks = np.array_split(train, -(-train.size // 2**18))
+    squares = (np.square(x - mean).sum(axes, dtype=np.float64) for x in blocks)
+    variance = sum(squares) * (mean.size / train.size)
+    std = np.sqrt(np.where(variance > 0, variance, 1.0)).astype(precision)
+    return lambda x: _scale(x, mean, std)
 
 
 def unit(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """The range of the training split becomes [0, 1], one scale for all features."""
-    low, high = float(train.min()), float(train.max())
-    return lambda x: (x - low) / ((high - low) or 1.0)
+    low, high = (_precision(train).type(end) for end in (train.min(), train.max()))
+    scale = high - low if high > low else np.ones_like(low)
+    return lambda x: _scale(x, low, scale)
 
 
 def l2_image(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Each example divided by its own L2 norm (Frankle & Carbin's released code)."""
-    del train
+    precision = _precision(train)
 
     def transform(x):
-        norm = np.linalg.norm(x.reshape(len(x), -1).astype(np.float64), axis=1)
-        norm = np.where(norm > 0, norm, 1.0)
-        return x / norm.reshape((-1,) + (1,) * (x.ndim - 1))
+        x = x.astype(precision)
+        norm = np.linalg.norm(x.reshape(len(x), -1), axis=1)
+        norm = np.where(norm > 0, norm, np.ones_like(norm))
+        x /= norm.reshape((-1,) + (1,) * (x.ndim - 1))
+        return x
 
     return transform
 
@@ -133,6 +146,17 @@ def none(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Values as they are stored (MNIST: 0 to 255)."""
     del train
     return lambda x: x
+
+
+def _precision(x: np.ndarray) -> np.dtype:
+    """float32 where it holds the inputs exactly (bytes do): ten times as fast."""
+    return np.result_type(x, np.float32)
+
+
+def _scale(x: np.ndarray, offset, scale) -> np.ndarray:
+    x = x - offset
+    x /= scale  # in place: fresh memory is what takes the time
+    return x
 
 
 STANDARDIZE = {"mean_std": mean_std, "unit": unit, "l2_image": l2_image, "none": none}
