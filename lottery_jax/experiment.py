@@ -3,13 +3,16 @@
 import functools
 import os
 import time
+import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from lottery_jax import config as configs
-from lottery_jax import data, rng
+from lottery_jax import data, hosts, rng
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
 from lottery_jax.algorithms.imp import REWIND_POINT
@@ -25,7 +28,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     """Runs an experiment, or goes on with it, and returns its results.
 
     Everything that can be wrong with the config or the data is found before the
-    directory is touched. Progress is printed.
+    directory is touched. Progress is printed. With several processes each calls it; the
+    first prints and keeps the directory, and all fail where one does.
 
     Args:
       config: as `lottery_jax.config.default()` or a file in `configs/` makes it.
@@ -35,26 +39,50 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
       LotteryError: a wrong value, damaged data, an unusable directory, or a round that
         violates what must hold.
     """
-    configs.validate(config)
+    hosts.on_all(configs.validate, config)
+    hosts.check_same("fields in its config", config.to_dict)
+    progress.console.quiet = jax.process_index() > 0
     workdir = Path(workdir)
-    if results.is_finished(workdir, config.to_dict()):
-        found = results.load_results(workdir)
-        progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
-        if not (workdir / "figures").is_dir():
-            with results.open_run(workdir, config.to_dict(), found.ladder):
-                progress.show_end(found.summary, figures.draw(found), workdir)
-        return found
+    if hosts.from_first(results.is_finished, workdir, config.to_dict()):
+        return hosts.from_first(_show_finished, workdir, config)
     roots = rng.roots(**_seeds(config))
-    task = make_task(config, roots)
+    task = hosts.on_all(make_task, config, roots)
+    hosts.check_same("data", _checksums, task)
     algorithm, steps = make_algorithm(config, task, workdir)
     last = len(algorithm.ladder) - 1
-    with results.open_run(workdir, config.to_dict(), algorithm.ladder) as done:
-        for change in results.record_environment(workdir):
-            progress.say(f"note: {change}; bits may differ from here on")
+    with ExitStack() as stack:
+
+        def take():
+            run = results.open_run(workdir, config.to_dict(), algorithm.ladder)
+            done = stack.enter_context(run)
+            for change in results.record_environment(workdir):
+                progress.say(f"note: {change}; bits may differ from here on")
+            return done
+
+        done = hosts.from_first(take)
         _rounds(algorithm, roots, workdir, done, last, steps)
-        found = results.load_results(workdir)
-        progress.show_end(found.summary, figures.draw(found), workdir)
+        return hosts.from_first(_show_end, workdir)
+
+
+def _show_finished(workdir: Path, config: ConfigDict) -> results.Results:
+    found = results.load_results(workdir)
+    progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
+    if not (workdir / "figures").is_dir():
+        with results.open_run(workdir, config.to_dict(), found.ladder):
+            _show_end(workdir)
     return found
+
+
+def _show_end(workdir: Path) -> results.Results:
+    found = results.load_results(workdir)
+    progress.show_end(found.summary, figures.draw(found), workdir)
+    return found
+
+
+def _checksums(task: Task) -> list[int]:
+    return [
+        zlib.crc32(np.ascontiguousarray(x)) for x in jax.tree.leaves(task.dataset[:3])
+    ]
 
 
 def _rounds(algorithm: Algorithm, roots, workdir: Path, done: int, last: int, steps):
@@ -71,7 +99,9 @@ def _rounds(algorithm: Algorithm, roots, workdir: Path, done: int, last: int, st
         seconds = time.perf_counter() - start
         for layer in certificate["empty_layers"]:
             progress.say(f"note: nothing is left of {layer} in a ticket of this round")
-        summary = results.commit(workdir, info, state, certificate, seconds)
+        summary = hosts.from_first(
+            results.commit, workdir, info, state, certificate, seconds
+        )
         left = (time.perf_counter() - start) * (last - number)
         progress.show_round(
             summary, last, steps - info.start, left, compiled=number == done
@@ -123,8 +153,10 @@ def make_algorithm(
     splits = (task.dataset.train, task.dataset.validation, task.dataset.test)
 
     def make_runner(stacked):
-        # No more devices than lanes: each holds a copy of the data.
-        devices = jax.devices()[: len(stacked.key)]
+        devices = jax.devices()
+        if jax.process_count() == 1:
+            # No more devices than lanes: each holds a copy of the data.
+            devices = devices[: len(stacked.key)]
         if config.lanes.plan != "auto":
             plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
         else:

@@ -14,7 +14,7 @@ PACKAGE = helpers.REPOSITORY / "lottery_jax"
 
 # From the cellar to the roof: a module may import from its own floor and below.
 FLOORS = [
-    ("types", "errors", "rng"),
+    ("types", "errors", "rng", "hosts"),
     ("data",),
     ("models",),
     ("tickets",),

@@ -6,7 +6,8 @@
     figures/
 
 A round is written beside its place, synced to disk and renamed, so that it is there
-whole or not at all, whenever the process is killed.
+whole or not at all, whenever the process is killed. With several processes only the
+first needs the directory; `restore` and `remember_plan` are called by all of them.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from lottery_jax import hosts
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import ResultsError
 from lottery_jax.tickets import masks
@@ -237,8 +239,7 @@ def restore(workdir: Path, like: Any) -> Any:
     Raises:
       ResultsError: a damaged file, or a state of another program version.
     """
-    path = _round_folders(workdir)[-1] / "state.npz"
-    stored = _reading(path, _read_npz)
+    path, stored = hosts.from_first(_last_state, workdir)
     plain, structure = jax.tree.flatten(jax.tree.map(_without_key, like))
     leaves = [stored.get(str(i)) for i in range(len(plain))]
     for leaf, expected in zip(leaves, plain, strict=True):
@@ -253,7 +254,12 @@ def restore(workdir: Path, like: Any) -> Any:
         jax.tree.unflatten(structure, leaves),
         like,
     )
-    return jax.device_put(state, jax.devices()[0])
+    return jax.device_put(state, jax.local_devices()[0])
+
+
+def _last_state(workdir: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    path = _round_folders(workdir)[-1] / "state.npz"
+    return path, _reading(path, _read_npz)
 
 
 def tables(info: RoundInfo, seconds: float) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -286,12 +292,17 @@ def tables(info: RoundInfo, seconds: float) -> tuple[pd.DataFrame, pd.DataFrame]
 def remember_plan(workdir: Path, choose) -> Plan:
     """The plan of this run: chosen once, so that a resumed run has the same bits."""
     path = workdir / "environment.json"
-    environment = _read_json(path)
-    if "plan" not in environment:
-        environment["plan"] = choose()._asdict()
-        with _writing(workdir):
-            _write_json(path, environment)
-    return Plan(**environment["plan"])
+    plan = hosts.from_first(lambda: _read_json(path).get("plan"))
+    if plan is None:
+        chosen = choose()._asdict()  # by all processes: each may find another
+
+        def remember():
+            with _writing(workdir):
+                _write_json(path, _read_json(path) | {"plan": chosen})
+            return chosen
+
+        plan = hosts.from_first(remember)
+    return Plan(**plan)
 
 
 def record_environment(workdir: Path) -> list[str]:

@@ -1,7 +1,8 @@
 """Many lanes in one compiled program, spread over the devices there are.
 
-The lane axis is sharded over a mesh of all devices; each device runs its share as its
-plan says. The plan changes speed, never results beyond float rounding.
+The lane axis is sharded over a mesh of all devices, of all processes where there are
+several; each device runs its share as its plan says. The plan changes speed, never
+results beyond float rounding.
 """
 
 import functools
@@ -42,11 +43,14 @@ def make_runner(train: Train, data: Data, plan: Plan, devices: list) -> Run:
       train: trains one lane.
       data: the splits; copied to every device now and not again.
       plan: how a device executes its share.
-      devices: what the lanes are spread over.
+      devices: what the lanes are spread over; of every process at least one.
+
+    With several processes, each calls it with the same lanes and gets all that was
+    trained, on its own first device.
     """
     mesh = jax.sharding.Mesh(np.asarray(devices), ("lane",))
     split, everywhere = PartitionSpec("lane"), PartitionSpec()
-    data = jax.device_put(data, NamedSharding(mesh, everywhere))
+    data = _spread(data, NamedSharding(mesh, everywhere))
 
     def share(lanes, data, grid):
         if plan.kind == "vmap":
@@ -70,11 +74,33 @@ def make_runner(train: Train, data: Data, plan: Plan, devices: list) -> Run:
     def run(lanes: Lane, grid: jax.Array) -> Trained:
         num = len(lanes.key)
         lanes = _resize(lanes, num + -num % len(devices))  # as many on every device
-        trained = program(jax.device_put(lanes, NamedSharding(mesh, split)), data, grid)
+        lanes = _spread(lanes, NamedSharding(mesh, split))
+        trained = program(lanes, data, _spread(grid, NamedSharding(mesh, everywhere)))
         # Back to one device, where the transformations between rounds run.
-        return _resize(jax.device_put(trained, devices[0]), num)
+        return _resize(collect(trained), num)
 
+    def collect(trained):
+        if jax.process_count() == 1:
+            return jax.device_put(trained, devices[0])
+        # The devices of a process enter the exchange together: it does not wait long.
+        everything = replicate(jax.block_until_ready(trained))
+        return jax.tree.map(lambda leaf: leaf.addressable_data(0), everything)
+
+    replicate = jax.jit(
+        lambda tree: tree, out_shardings=NamedSharding(mesh, everywhere)
+    )
     return run
+
+
+def _spread(tree, sharding: NamedSharding):
+    """Puts arrays that are equal on all processes onto the devices of all."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def spread(leaf):
+        return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
+
+    return jax.tree.map(spread, tree)
 
 
 @functools.partial(jax.jit, static_argnums=1)
