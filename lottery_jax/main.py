@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 import traceback
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -65,7 +66,7 @@ def main(argv: list[str]):
         _fail(error)
     except KeyboardInterrupt:
         progress.say("stopped; whole rounds are kept, the same command goes on")
-        sys.exit(130)
+        _leave(130)
     except Exception as error:
         if not jax.distributed.is_initialized():
             raise
@@ -74,9 +75,8 @@ def main(argv: list[str]):
             f"error: this process or another one has failed: {str(error)[:300]}\n"
             "whole rounds are kept; start all processes again to go on",
             file=sys.stderr,
-            flush=True,
         )
-        os._exit(1)  # at once: the way out would wait for the others
+        _leave(1)
 
 
 def _join():
@@ -84,6 +84,8 @@ def _join():
     method = "deactivate" if COORDINATOR.value else None
     if not DISTRIBUTED.value and method is None:
         return
+    # A process that is told to end shall end: the rounds are safe at any time.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             COORDINATOR.value,
@@ -96,6 +98,12 @@ def _join():
     except (RuntimeError, ValueError) as error:
         by_hand = "--coordinator, --num_processes and --process_id say who they are"
         _fail(f"cannot join the other processes: {error} Without a cluster {by_hand}.")
+    counts = Counter(device.process_index for device in jax.devices())
+    if len(set(counts.values())) > 1:
+        known = ", ".join(f"process {i} has {n}" for i, n in sorted(counts.items()))
+        _fail(
+            f"processes must have equally many devices: {known} (JAX_NUM_CPU_DEVICES)"
+        )
 
 
 def default_workdir() -> Path:
@@ -160,6 +168,15 @@ def _config_path() -> str:
 def _fail(error):
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
+
+
+def _leave(status: int):
+    """Ends this process; at once where others would be waited for on the way out."""
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def console():

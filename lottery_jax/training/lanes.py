@@ -80,11 +80,11 @@ def make_runner(train: Train, data: Data, plan: Plan, devices: list) -> Run:
         return _resize(collect(trained), num)
 
     def collect(trained):
-        if jax.process_count() == 1:
-            return jax.device_put(trained, devices[0])
-        # The devices of a process enter the exchange together: it does not wait long.
-        everything = replicate(jax.block_until_ready(trained))
-        return jax.tree.map(lambda leaf: leaf.addressable_data(0), everything)
+        if jax.process_count() > 1:
+            # The devices of a process enter the exchange together.
+            everything = replicate(jax.block_until_ready(trained))
+            trained = jax.tree.map(lambda leaf: leaf.addressable_data(0), everything)
+        return jax.device_put(trained, jax.local_devices()[0])
 
     replicate = jax.jit(
         lambda tree: tree, out_shardings=NamedSharding(mesh, everywhere)
