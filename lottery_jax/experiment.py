@@ -3,12 +3,15 @@
 import functools
 import os
 import time
+import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from lottery_jax import cache, data, rng
+from lottery_jax import cache, data, hosts, rng
 from lottery_jax import config as configs
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
@@ -26,7 +29,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     """Runs an experiment, or goes on with it, and returns its results.
 
     Everything that can be wrong with the config or the data is found before the
-    directory is touched. Progress is printed.
+    directory is touched. Progress is printed. With several processes each calls it; the
+    first prints and keeps the directory, and all fail where one does.
 
     Args:
       config: as `lottery_jax.config.default()` or a file in `configs/` makes it.
@@ -36,29 +40,47 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
       LotteryError: a wrong value, damaged data, an unusable directory, or a round that
         violates what must hold.
     """
-    configs.validate(config)
+    hosts.on_all(configs.validate, config)
+    hosts.check_same("fields in its config", config.to_dict)
+    progress.console.quiet = jax.process_index() > 0
     workdir = Path(workdir)
-    if results.is_finished(workdir, config.to_dict()):
-        found = results.load_results(workdir)
-        progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
-        if not (workdir / "figures").is_dir():
-            with results.open_run(workdir, config.to_dict(), found.ladder):
-                _show_end(found)
-        return found
+    if hosts.from_first(results.is_finished, workdir, config.to_dict()):
+        return hosts.from_first(_show_finished, workdir, config)
     problem = cache.enable() if config.compilation_cache else None
     if problem:
         progress.say(f"note: {problem}")
     roots = rng.roots(**_seeds(config))
-    task = make_task(config, roots)
+    task = hosts.on_all(make_task, config, roots)
+    hosts.check_same("data", _checksums, task)
     algorithm, steps = make_algorithm(config, task, workdir)
     last = len(algorithm.ladder) - 1
-    with results.open_run(workdir, config.to_dict(), algorithm.ladder) as done:
-        for change in results.record_environment(workdir):
-            progress.say(f"note: {change}; bits may differ from here on")
+    with ExitStack() as stack:
+
+        def take():
+            run = results.open_run(workdir, config.to_dict(), algorithm.ladder)
+            done = stack.enter_context(run)
+            for change in results.record_environment(workdir):
+                progress.say(f"note: {change}; bits may differ from here on")
+            return done
+
+        done = hosts.from_first(take)
         _rounds(algorithm, task.model, roots, workdir, done, last, steps)
-        found = results.load_results(workdir)
-        _show_end(found)
+        return hosts.from_first(_show_end, workdir)
+
+
+def _show_finished(workdir: Path, config: ConfigDict) -> results.Results:
+    found = results.load_results(workdir)
+    progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
+    if not (workdir / "figures").is_dir():
+        with results.open_run(workdir, config.to_dict(), found.ladder):
+            _show_end(workdir)
     return found
+
+
+def _checksums(task: Task) -> list[int]:
+    return [
+        zlib.crc32(np.ascontiguousarray(x)) for x in jax.tree.leaves(task.dataset[:3])
+    ]
 
 
 def _rounds(algorithm: Algorithm, model, roots, workdir: Path, done, last, steps):
@@ -76,17 +98,21 @@ def _rounds(algorithm: Algorithm, model, roots, workdir: Path, done, last, steps
         for layer in certificate["empty_layers"]:
             progress.say(f"note: nothing is left of {layer} in a ticket of this round")
         costs = cost.measure(model, info.lanes.mask)
-        summary = results.commit(workdir, info, state, certificate, costs, seconds)
+        summary = hosts.from_first(
+            results.commit, workdir, info, state, certificate, costs, seconds
+        )
         left = (time.perf_counter() - start) * (last - number)
         progress.show_round(
             summary, last, steps - info.start, left, compiled=number == done
         )
 
 
-def _show_end(found: results.Results):
+def _show_end(workdir: Path) -> results.Results:
     from lottery_jax.reporting import figures  # Matplotlib: not before it is needed
 
-    progress.show_end(found.summary, figures.draw(found), found.workdir)
+    found = results.load_results(workdir)
+    progress.show_end(found.summary, figures.draw(found), workdir)
+    return found
 
 
 def make_task(config: ConfigDict, roots: dict) -> Task:

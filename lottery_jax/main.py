@@ -2,10 +2,12 @@
 
     lottery --config=configs/NAME.py[:PRESET,...] [--config.FIELD=VALUE ...]
             [--workdir=DIR]
+            [--distributed | --coordinator=HOST:PORT --num_processes=N --process_id=I]
 
 Without --workdir the run directory is runs/<config name>-<short hash>. All fields
 stand with their meaning in lottery_jax/config.py. --helpfull lists the flags of all
-libraries.
+libraries. Several processes run one experiment together: --distributed where a cluster
+says who they are (Slurm, Open MPI, Kubernetes, cloud TPU), the three flags elsewhere.
 """
 
 import hashlib
@@ -13,6 +15,8 @@ import json
 import logging
 import os
 import sys
+import traceback
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -29,23 +33,77 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Run directory; default runs/<config name>-<short hash>."
 )
+DISTRIBUTED = flags.DEFINE_boolean(
+    "distributed", False, "Join the processes that the cluster has started."
+)
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT at which process 0 can be reached."
+)
+NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "How many processes run the experiment.", lower_bound=1
+)
+PROCESS_ID = flags.DEFINE_integer(
+    "process_id", None, "Which of them this is, from 0.", lower_bound=0
+)
+HEARTBEAT = 30
+"""Seconds of silence, or of waiting at the end, after which a process is dead."""
 
 
 def main(argv: list[str]):
     """Runs what the flags say."""
     del argv
-    # jax tells of every backend that is not installed.
-    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
-    # One lane per core: small matrix products gain nothing from a second one.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    jax.config.update("jax_num_cpu_devices", cores)
+    # jax tells of every backend that is not installed and every address it calls.
+    for name in ("xla_bridge", "distributed"):
+        logging.getLogger(f"jax._src.{name}").setLevel(logging.WARNING)
+    if jax.config.jax_num_cpu_devices < 0:
+        # One lane per core: small matrix products gain nothing from a second one.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        jax.config.update("jax_num_cpu_devices", cores)
+    _join()
     try:
         experiment.run(CONFIG.value, WORKDIR.value or default_workdir())
     except (LotteryError, OSError) as error:
         _fail(error)
     except KeyboardInterrupt:
         progress.say("stopped; whole rounds are kept, the same command goes on")
-        sys.exit(130)
+        _leave(130)
+    except Exception as error:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+        print(
+            f"error: this process or another one has failed: {str(error)[:300]}\n"
+            "whole rounds are kept; start all processes again to go on",
+            file=sys.stderr,
+        )
+        _leave(1)
+
+
+def _join():
+    """Joins the other processes, if the flags say that there are some."""
+    method = "deactivate" if COORDINATOR.value else None
+    if not DISTRIBUTED.value and method is None:
+        return
+    # A process that is told to end shall end: the rounds are safe at any time.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            COORDINATOR.value,
+            NUM_PROCESSES.value,
+            PROCESS_ID.value,
+            cluster_detection_method=method,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=HEARTBEAT,
+        )
+    except (RuntimeError, ValueError) as error:
+        by_hand = "--coordinator, --num_processes and --process_id say who they are"
+        _fail(f"cannot join the other processes: {error} Without a cluster {by_hand}.")
+    counts = Counter(device.process_index for device in jax.devices())
+    if len(set(counts.values())) > 1:
+        known = ", ".join(f"process {i} has {n}" for i, n in sorted(counts.items()))
+        _fail(
+            f"processes must have equally many devices: {known} (JAX_NUM_CPU_DEVICES)"
+        )
 
 
 def default_workdir() -> Path:
@@ -72,6 +130,7 @@ def parse_flags(argv: list[str]) -> list[str]:
             raise LotteryError(f"no config file {path}; {nearest(str(path), known)}")
         if len(rest) > 1:
             raise LotteryError(f"{rest[1]!r} is no flag: they start with --")
+        _check_processes()
         return rest
     except LotteryError as error:
         _fail(error)
@@ -82,6 +141,26 @@ def parse_flags(argv: list[str]) -> list[str]:
         _fail(f"config: {error}".replace("\\n", "; ").replace("\n", "; "))
 
 
+def _check_processes():
+    values = {
+        flag.name: flag.value for flag in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)
+    }
+    missing = [f"--{name}" for name, value in values.items() if value is None]
+    if len(missing) == 3:
+        return
+    if DISTRIBUTED.value:
+        raise LotteryError("--distributed asks the cluster: no --coordinator beside it")
+    if missing:
+        raise LotteryError(f"{' and '.join(missing)} missing: the three go together")
+    host, _, port = COORDINATOR.value.rpartition(":")
+    if not host or not port.isdecimal():
+        raise LotteryError(f"--coordinator={COORDINATOR.value}: must be HOST:PORT")
+    if PROCESS_ID.value >= NUM_PROCESSES.value:
+        raise LotteryError(
+            f"--process_id={PROCESS_ID.value}: must be below --num_processes"
+        )
+
+
 def _config_path() -> str:
     return flags.FLAGS["config"].config_filename.split(":")[0]
 
@@ -89,6 +168,15 @@ def _config_path() -> str:
 def _fail(error):
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
+
+
+def _leave(status: int):
+    """Ends this process; at once where others would be waited for on the way out."""
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def console():

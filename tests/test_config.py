@@ -210,6 +210,9 @@ COMMANDS = {
     "wrong value": (["{quick}", "--config.train.optimizer=adm"], "config.train.optim"),
     "unknown flag": (["{quick}", "--workdri=x"], "workdir"),
     "no flag": (["{quick}", "workdir=x"], "'workdir=x' is no flag"),
+    "no cluster": (["{quick}", "--distributed"], "cannot join the other processes"),
+    "one of three": (["{quick}", "--process_id=1"], "--coordinator and --num_proc"),
+    "both ways": (["{quick}", "--distributed", "--process_id=1"], "asks the cluster"),
     "no data": (["{quick}", "--config.data.dir=nowhere"], "nowhere does not exist"),
 }
 

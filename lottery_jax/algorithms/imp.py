@@ -129,7 +129,7 @@ def imp(
         theta, mask = draw(roots)
         state = ImpState(jnp.int32(0), roots, theta, theta, theta, mask)
         # Committed to a device like all that training returns, or round 1 recompiles.
-        return jax.device_put(state, jax.devices()[0])
+        return jax.device_put(state, jax.local_devices()[0])
 
     @jax.jit
     def prepare(state: ImpState, num_keep, hypers) -> Lane:

@@ -6,7 +6,8 @@
     figures/
 
 A round is written beside its place, synced to disk and renamed, so that it is there
-whole or not at all, whenever the process is killed.
+whole or not at all, whenever the process is killed. With several processes only the
+first needs the directory; `restore` and `remember` are called by all of them.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from lottery_jax import hosts
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import ResultsError
 from lottery_jax.tickets import masks
@@ -242,8 +244,7 @@ def restore(workdir: Path, like: Any) -> Any:
     Raises:
       ResultsError: a damaged file, or a state of another program version.
     """
-    path = _round_folders(workdir)[-1] / "state.npz"
-    stored = _reading(path, _read_npz)
+    path, stored = hosts.from_first(_last_state, workdir)
     plain, structure = jax.tree.flatten(jax.tree.map(_without_key, like))
     leaves = [stored.get(str(i)) for i in range(len(plain))]
     for leaf, expected in zip(leaves, plain, strict=True):
@@ -258,7 +259,12 @@ def restore(workdir: Path, like: Any) -> Any:
         jax.tree.unflatten(structure, leaves),
         like,
     )
-    return jax.device_put(state, jax.devices()[0])
+    return jax.device_put(state, jax.local_devices()[0])
+
+
+def _last_state(workdir: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    path = _round_folders(workdir)[-1] / "state.npz"
+    return path, _reading(path, _read_npz)
 
 
 def tables(
@@ -297,15 +303,19 @@ def remember(workdir: Path, name: str, choose):
     The value is JSON and stands in environment.json under `name`.
     """
     path = workdir / "environment.json"
-    environment = _read_json(path)
-    if name not in environment:
-        chosen = choose()
-        if chosen is None:
-            return None
-        environment[name] = chosen
+    chosen = hosts.from_first(lambda: _read_json(path).get(name))
+    if chosen is not None:
+        return chosen
+    chosen = choose()  # by all processes: each may find another
+    if hosts.from_first(lambda: chosen) is None:
+        return None
+
+    def write():
         with _writing(workdir):
-            _write_json(path, environment)
-    return environment[name]
+            _write_json(path, _read_json(path) | {name: chosen})
+        return chosen
+
+    return hosts.from_first(write)
 
 
 def record_environment(workdir: Path) -> list[str]:

@@ -55,6 +55,7 @@ def make_runner(
         raise ConfigError("train.execution", "sparse: the network has no dense layer")
     may_be_sparse = platform == "cpu" and task.model.dense and execution != "dense"
     runners: dict[sparse.Capacities | None, Run] = {}
+    placed = None  # data on the devices, which all runners share
 
     def train(capacities: sparse.Capacities | None) -> Train:
         if capacities is None:
@@ -62,8 +63,9 @@ def make_runner(
         return sparse.make_train(build, task, capacities)
 
     def run(stacked: Lane, grid: jax.Array) -> Trained:
-        nonlocal plan
+        nonlocal plan, placed
         devices = lanes.devices_for(len(stacked.key))
+        placed = placed or lanes.place(data, devices)
         if plan is None:
 
             def fastest():
@@ -93,7 +95,7 @@ def make_runner(
                 capacities = None
         if capacities not in runners:
             runners[capacities] = lanes.make_runner(
-                train(capacities), data, plan, devices
+                train(capacities), placed, plan, devices
             )
         return runners[capacities](stacked, grid)
 

@@ -1,7 +1,8 @@
 """Many lanes in one compiled program, spread over the devices there are.
 
-The lane axis is sharded over a mesh of all devices; each device runs its share as its
-plan says. The plan changes speed, never results beyond float rounding.
+The lane axis is sharded over a mesh of all devices, of all processes where there are
+several; each device runs its share as its plan says. The plan changes speed, never
+results beyond float rounding.
 """
 
 import functools
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from lottery_jax import hosts
 from lottery_jax.training.loop import Data, Train
 from lottery_jax.types import Lane, Trained
 
@@ -41,13 +43,16 @@ def make_runner(train: Train, data: Data, plan: Plan, devices: list) -> Run:
 
     Args:
       train: trains one lane.
-      data: the splits; copied to every device now and not again.
+      data: the splits; copied to every device now, unless `place` has done so.
       plan: how a device executes its share.
-      devices: what the lanes are spread over.
+      devices: what the lanes are spread over; of every process at least one.
+
+    With several processes, each calls it with the same lanes and gets all that was
+    trained, on its own first device.
     """
-    mesh = jax.sharding.Mesh(np.asarray(devices), ("lane",))
+    mesh = _mesh(devices)
     split, everywhere = PartitionSpec("lane"), PartitionSpec()
-    data = jax.device_put(data, NamedSharding(mesh, everywhere))
+    data = _spread(data, NamedSharding(mesh, everywhere))
 
     def share(lanes, data, grid):
         if plan.kind == "vmap":
@@ -71,11 +76,35 @@ def make_runner(train: Train, data: Data, plan: Plan, devices: list) -> Run:
     def run(lanes: Lane, grid: jax.Array) -> Trained:
         num = len(lanes.key)
         lanes = _resize(lanes, num + -num % len(devices))  # as many on every device
-        trained = program(jax.device_put(lanes, NamedSharding(mesh, split)), data, grid)
+        lanes = _spread(lanes, NamedSharding(mesh, split))
+        trained = program(lanes, data, _spread(grid, NamedSharding(mesh, everywhere)))
         # Back to one device, where the transformations between rounds run.
-        return _resize(jax.device_put(trained, devices[0]), num)
+        return _resize(collect(trained), num)
 
+    def collect(trained):
+        if jax.process_count() > 1:
+            # The devices of a process enter the exchange together.
+            everything = replicate(jax.block_until_ready(trained))
+            trained = jax.tree.map(lambda leaf: leaf.addressable_data(0), everything)
+        return jax.device_put(trained, jax.local_devices()[0])
+
+    replicate = jax.jit(
+        lambda tree: tree, out_shardings=NamedSharding(mesh, everywhere)
+    )
     return run
+
+
+def _spread(tree, sharding: NamedSharding):
+    """Puts arrays that are equal on all processes onto the devices of all."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def spread(leaf):
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
+        return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
+
+    return jax.tree.map(spread, tree)
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -87,8 +116,20 @@ def _resize(tree, num: int):
 
 
 def devices_for(num: int) -> list:
-    """Devices for so many lanes: no more than those, for each holds all data."""
-    return jax.devices()[:num]
+    """Devices for so many lanes: no more than those, for each holds all data.
+
+    All there are where there are several processes: each takes part.
+    """
+    return jax.devices()[: num if jax.process_count() == 1 else None]
+
+
+def place(data: Data, devices: list) -> Data:
+    """The data on all devices, once for all runners made with them."""
+    return _spread(data, NamedSharding(_mesh(devices), PartitionSpec()))
+
+
+def _mesh(devices: list) -> jax.sharding.Mesh:
+    return jax.sharding.Mesh(np.asarray(devices), ("lane",))
 
 
 def choose(
@@ -112,7 +153,8 @@ def choose(
     one = jax.tree.map(lambda leaf: leaf[0], lanes)
     grid = jnp.zeros(2, int)
     needs = jax.jit(train).lower(one, data, grid).compile().memory_analysis()
-    room = memory or free_bytes(devices[0])
+    # One answer for all processes, or they would try different plans.
+    room = memory or hosts.from_first(free_bytes, jax.local_devices()[0])
     seconds = {}
     for plan, number in sorted(at_once.items(), key=lambda item: item[1]):
         if number > 1 and number * needs.temp_size_in_bytes > room:
