@@ -179,7 +179,7 @@ def _call_inputs_gradient(frame):
     return 0
 
 
-def _operation(name, handler):
+def _operation(name, handler, loops):
     """`operation(*arrays, shape) -> float32 array`, a custom call."""
     name = f"lottery_jax_{name}"
     jax.ffi.register_ffi_target(
@@ -190,9 +190,10 @@ def _operation(name, handler):
         result = jax.ShapeDtypeStruct(shape, jnp.float32)
         return jax.ffi.ffi_call(name, result, vmap_method="sequential")(*arrays)
 
+    operation.__doc__ = loops.__doc__
     return operation
 
 
-forward = _operation("forward", _call_forward)
-values_gradient = _operation("values_gradient", _call_values_gradient)
-inputs_gradient = _operation("inputs_gradient", _call_inputs_gradient)
+forward = _operation("forward", _call_forward, _forward)
+values_gradient = _operation("values_gradient", _call_values_gradient, _values_gradient)
+inputs_gradient = _operation("inputs_gradient", _call_inputs_gradient, _inputs_gradient)
