@@ -71,6 +71,7 @@ def make_run(task, name: str):
         tuple(task.dataset[:3]),
         plan=lanes.Plan("map"),
         memory=None,
+        trial=lanes.trial_data(task.dataset[:3], BATCH),
         execution=name,
         remember=remember,
     )

@@ -161,12 +161,14 @@ def make_algorithm(
     if config.lanes.plan != "auto":
         plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
     memory = config.lanes.memory_gb
+    splits = (task.dataset.train, task.dataset.validation, task.dataset.test)
     run = execution.make_runner(
         build,
         task,
-        (task.dataset.train, task.dataset.validation, task.dataset.test),
+        splits,
         plan=plan,
         memory=memory and int(memory * 2**30),
+        trial=lanes.trial_data(splits, settings.batch_size),
         execution=settings.execution,
         remember=functools.partial(results.remember, workdir),
     )

@@ -149,7 +149,7 @@ def test_the_optimizer_holds_kept_weights_alone():
     lane = helpers.make_lane(params, helpers.random_mask(params, 0, 0.01))
     seen = []
 
-    def build(task, evaluation_values):
+    def build(task):
         def init(params):
             seen.append(params["dense_0"]["kernel"].shape)
             return optax.EmptyState()
@@ -229,8 +229,8 @@ def test_auto_stays_with_sparse_execution_once_it_has_won(won, monkeypatch):
     trials, built = [], []
     memory = {}
 
-    def seconds(train, *args):
-        trials.append(train)
+    def seconds(*args):
+        trials.append(args)
         sparse_is_faster = {None: False, "first": True, "second": len(trials) > 2}[won]
         return -len(trials) if sparse_is_faster else len(trials)
 
@@ -255,6 +255,7 @@ def test_auto_stays_with_sparse_execution_once_it_has_won(won, monkeypatch):
         tuple(task.dataset[:3]),
         plan=lanes.Plan("map"),
         memory=None,
+        trial=lanes.trial_data(task.dataset[:3], 16),
         execution="auto",
         remember=remember,
     )

@@ -369,7 +369,9 @@ def test_two_runs_are_one_stacked_run():
 def test_auto_chooses_a_plan_that_runs():
     task = helpers.random_task()
     stacked = helpers.stack(*some_lanes(task, 3))
-    plan = lanes.choose(build(task), splits(task), stacked, jax.devices())
+    trial = lanes.trial_data(splits(task), BATCH)
+    assert [len(split.x) for split in trial] == [64, 1, 1]
+    plan = lanes.choose(build(task), splits(task), trial, stacked, jax.devices())
     assert plan in (lanes.Plan("vmap"), lanes.Plan("map"))
 
 
@@ -379,14 +381,14 @@ def test_auto_leaves_out_what_memory_does_not_hold(monkeypatch):
     stacked = helpers.stack(*some_lanes(task, 40))
     tried = []
 
-    def seconds(train, data, several, plan, devices):
+    def make_runner(train, data, plan, devices):
         tried.append(plan)
         if plan == lanes.Plan("map", 16):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return 1 / len(tried)
 
-    monkeypatch.setattr(lanes, "step_seconds", seconds)
-    args = (build(task), splits(task), stacked, jax.devices())
+    monkeypatch.setattr(lanes, "make_runner", make_runner)
+    monkeypatch.setattr(lanes, "step_seconds", lambda run, several: 1 / len(tried))
+    args = (build(task), splits(task), splits(task), stacked, jax.devices())
     assert lanes.choose(*args, memory=1) == lanes.Plan("map")
     assert tried == [lanes.Plan("map")]
     assert lanes.choose(*args) == lanes.Plan("map", 4)
@@ -407,5 +409,6 @@ def test_step_seconds_leaves_out_what_is_no_step():
         return jax.pure_callback(wait, scalar, grid[-1], vmap_method="sequential")
 
     plan = lanes.Plan("map")
-    seconds = lanes.step_seconds(slow, splits(task), stacked, plan, jax.devices()[:1])
+    run = lanes.make_runner(slow, splits(task), plan, jax.devices()[:1])
+    seconds = lanes.step_seconds(run, stacked)
     assert 0.02 < seconds < 0.1  # thirty steps

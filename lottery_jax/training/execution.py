@@ -22,12 +22,13 @@ WORTH_A_TRIAL = 100_000
 
 
 def make_runner(
-    build: Callable[..., Train],
+    build: Callable[[Task], Train],
     task: Task,
     data: Data,
     *,
     plan: Plan | None,
     memory: int | None,
+    trial: Data,
     execution: str,
     remember: Callable[[str, Callable], object],
 ) -> Run:
@@ -39,6 +40,7 @@ def make_runner(
       data: the splits.
       plan: how a device executes its lanes; None: the fastest in a trial.
       memory: bytes of a device that a trial may fill; None: most of what is free.
+      trial: splits of a few examples, with which trials are made.
       execution: one of `EXECUTIONS`. `auto` times both in every round that a level
         reaches, until sparse execution wins; then it stays with it.
       remember: `remember(name, choose)` is what `choose()` was when it was first not
@@ -55,6 +57,7 @@ def make_runner(
         raise ConfigError("train.execution", "sparse: the network has no dense layer")
     may_be_sparse = platform == "cpu" and task.model.dense and execution != "dense"
     runners: dict[sparse.Capacities | None, Run] = {}
+    trials: dict[sparse.Capacities | None, Run] = {}
     placed = None  # data on the devices, which all runners share
 
     def train(capacities: sparse.Capacities | None) -> Train:
@@ -69,10 +72,10 @@ def make_runner(
         if plan is None:
 
             def fastest():
-                found = lanes.choose(train(None), data, stacked, devices, memory)
-                return found._asdict()
+                form = train(None)
+                return lanes.choose(form, data, trial, stacked, devices, memory)
 
-            plan = Plan(**remember("plan", fastest))
+            plan = Plan(**remember("plan", lambda: fastest()._asdict()))
         capacities = None
         if may_be_sparse:
             sizes, kept = sparse.count(stacked.mask, task.model.dense)
@@ -83,10 +86,14 @@ def make_runner(
 
             def wins():
                 """How many weights were kept when sparse execution won, or None."""
-                slow, fast = (
-                    lanes.step_seconds(train(form), data, few, plan, devices)
-                    for form in (None, capacities)
-                )
+                seconds = []
+                for form in (None, capacities):
+                    if form not in trials:
+                        trials[form] = lanes.make_runner(
+                            train(form), trial, plan, devices
+                        )
+                    seconds.append(lanes.step_seconds(trials[form], few))
+                slow, fast = seconds
                 return sum(kept.values()) if fast < slow else None
 
             worth = sum(sizes.values()) >= WORTH_A_TRIAL

@@ -133,7 +133,12 @@ def _mesh(devices: list) -> jax.sharding.Mesh:
 
 
 def choose(
-    train: Train, data: Data, lanes: Lane, devices: list, memory: int | None = None
+    train: Train,
+    data: Data,
+    trial: Data,
+    lanes: Lane,
+    devices: list,
+    memory: int | None = None,
 ) -> Plan:
     """Times a few steps of each plan on `lanes` [N, ...] and returns the fastest.
 
@@ -143,6 +148,7 @@ def choose(
     Args:
       train: trains one lane.
       data: the splits.
+      trial: splits of a few examples, with which the steps are timed.
       lanes: stacked lanes.
       devices: what the lanes are spread over.
       memory: bytes of a device that may be used; None: most of what is free.
@@ -160,7 +166,8 @@ def choose(
         if number > 1 and number * needs.temp_size_in_bytes > room:
             break
         try:
-            seconds[plan] = step_seconds(train, data, lanes, plan, devices)
+            run = make_runner(train, trial, plan, devices)
+            seconds[plan] = step_seconds(run, lanes)
         except jax.errors.JaxRuntimeError as error:
             if number == 1 or "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -168,16 +175,20 @@ def choose(
     return min(seconds, key=seconds.get)
 
 
-def step_seconds(
-    train: Train, data: Data, lanes: Lane, plan: Plan, devices: list, steps: int = 30
-) -> float:
-    """Seconds that a few steps of all lanes take: the least of three trials.
+def trial_data(data: Data, batch_size: int) -> Data:
+    """A few batches to train on and one example of each split that is evaluated."""
+    sizes = (32 * batch_size, 1, 1)
+    return tuple(
+        jax.tree.map(lambda leaf, size=size: leaf[:size], split)
+        for split, size in zip(data, sizes, strict=True)
+    )
+
+
+def step_seconds(run: Run, lanes: Lane, steps: int = 30) -> float:
+    """Seconds that a few steps of all lanes take: the least of five trials.
 
     Compilation and evaluation are left out: the time of no steps is subtracted.
     """
-    examples, *rest = data
-    data = (examples, *(jax.tree.map(lambda leaf: leaf[:1], split) for split in rest))
-    run = make_runner(train, data, plan, devices)
 
     def seconds(last):
         start = time.perf_counter()
@@ -185,7 +196,7 @@ def step_seconds(
         return time.perf_counter() - start
 
     seconds(0)  # compiles
-    idle, busy = (min(seconds(last) for _ in range(3)) for last in (0, steps))
+    idle, busy = (min(seconds(last) for _ in range(5)) for last in (0, steps))
     return busy - idle
 
 

@@ -19,14 +19,11 @@ from lottery_jax.tickets import masks
 from lottery_jax.training.loop import Data, Train
 from lottery_jax.types import Lane, Mask, Task, Trained
 
-LEVELS = (0.3, 0.08, 0.02)
+LEVELS = (0.27, 0.11, 0.035)
 """Densities up to which the weights kept of a layer are padded."""
 
 SMALL = 4096
 """Weights of a layer that is padded to its full size: it costs nothing."""
-
-EVALUATION_VALUES = 2**19
-"""Input values evaluated at once: about what a core's own cache holds."""
 
 Capacities = tuple[tuple[str, int], ...]
 """(Path of a kernel, room for so many kept weights)."""
@@ -122,7 +119,7 @@ product.defvjp(_product, _product_gradients)
 
 
 def make_train(
-    build: Callable[..., Train], task: Task, capacities: Capacities
+    build: Callable[[Task], Train], task: Task, capacities: Capacities
 ) -> Train:
     """The sparse form of `build(task)`; takes and returns lanes in dense form.
 
@@ -159,10 +156,7 @@ def make_train(
         }
         apply = functools.partial(task.model.apply, products=products)
         mask = convert(lane.mask, lambda name, _: jnp.ones(room[name], bool))
-        inner = build(
-            task._replace(model=task.model._replace(apply=apply)),
-            evaluation_values=EVALUATION_VALUES,
-        )
+        inner = build(task._replace(model=task.model._replace(apply=apply)))
         thinned = lane._replace(params=thin(lane.params), mask=mask)
         trained = inner(thinned, data, grid)
         return trained._replace(
