@@ -53,9 +53,25 @@ def select(
 
 
 def _keep_best(scores: jax.Array, mask: jax.Array, num_keep) -> jax.Array:
-    """Kept before pruned, then by falling score, then by position; all arrays [D]."""
-    position = jnp.arange(scores.size)
-    keys = (~mask, -scores, position)
-    *_, order = jax.lax.sort(keys, num_keys=2, is_stable=True)
-    best = jnp.zeros_like(mask).at[order].set(position < num_keep, unique_indices=True)
-    return best & mask
+    """By falling score, then by position, among what the mask keeps; all arrays [D].
+
+    The score of the last one to keep is found bit by bit: floats, read as integers,
+    keep their order. That is many times faster than sorting them.
+    """
+    bits = jnp.finfo(scores.dtype).bits
+    integer = jnp.dtype(f"uint{bits}").type
+    sign = integer(1 << (bits - 1))
+    scores = jnp.where(scores == 0, 0, scores)  # -0 is 0
+    ranks = jax.lax.bitcast_convert_type(scores, integer)
+    ranks = jnp.where(ranks >= sign, ~ranks, ranks | sign)
+    ranks = jnp.where(jnp.isnan(scores), integer(1), ranks)
+    ranks = jnp.where(mask, ranks, integer(0))
+
+    def raise_if_enough(number, last):
+        higher = last | (sign >> number.astype(integer))
+        return jnp.where(jnp.sum(ranks >= higher) >= num_keep, higher, last)
+
+    last = jax.lax.fori_loop(0, bits, raise_if_enough, integer(0))
+    above, ties = ranks > last, ranks == last
+    first_ties = ties & (jnp.cumsum(ties) <= num_keep - jnp.sum(above))
+    return mask & (above | first_ties)

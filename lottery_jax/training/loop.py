@@ -154,6 +154,9 @@ def in_chunks(forward: Callable, x: jax.Array, values: int) -> jax.Array:
     chunks = -(-x.size // values)
     if chunks == 1:
         return forward(x)
+    # Rather some more chunks than a remainder, which is compiled apart.
+    even = (number for number in range(chunks, 2 * chunks) if len(x) % number == 0)
+    chunks = next(even, chunks)
     size = len(x) // chunks
 
     def chunk(number):

@@ -19,7 +19,7 @@ from lottery_jax.tickets import masks
 from lottery_jax.training.loop import Data, Train
 from lottery_jax.types import Lane, Mask, Task, Trained
 
-LEVELS = (0.27, 0.11, 0.035)
+LEVELS = (0.22, 0.09, 0.037)
 """Densities up to which the weights kept of a layer are padded."""
 
 SMALL = 4096
