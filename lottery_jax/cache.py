@@ -1,6 +1,7 @@
 """Compiled programs are kept on disk: the second start of a config compiles nothing."""
 
 import contextlib
+import functools
 import os
 from pathlib import Path
 
@@ -39,6 +40,23 @@ def enable() -> str | None:
     # Small programs too: there are many of them.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return None
+
+
+def compile_seconds() -> float:
+    """Seconds that this process has spent compiling since the first call."""
+    return sum(_compilations())
+
+
+@functools.cache
+def _compilations() -> list[float]:
+    found = []
+
+    def listen(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return found
 
 
 def _trim(path: Path):

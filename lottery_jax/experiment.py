@@ -65,6 +65,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
 
         done = hosts.from_first(take)
         _rounds(algorithm, task.model, roots, workdir, done, last, steps)
+        progress.say(f"{cache.compile_seconds():.0f} s of these rounds were compilation")
         return hosts.from_first(_show_end, workdir)
 
 
@@ -89,22 +90,22 @@ def _rounds(algorithm: Algorithm, model, roots, workdir: Path, done, last, steps
         state = results.restore(workdir, like=state)
         progress.say(f"going on with round {done} of {workdir}")
     for number in range(done, last + 1):
-        start = time.perf_counter()
+        start, compiled = time.perf_counter(), cache.compile_seconds()
         with progress.training(number, last):
             state, info = algorithm.step(state)
             jax.block_until_ready(state)
         certificate = certify(info)
         seconds = time.perf_counter() - start
+        compiling = cache.compile_seconds() - compiled
+        columns = cost.measure(model, info.lanes.mask) | {"seconds": seconds}
         for layer in certificate["empty_layers"]:
             progress.say(f"note: nothing is left of {layer} in a ticket of this round")
-        costs = cost.measure(model, info.lanes.mask)
         summary = hosts.from_first(
-            results.commit, workdir, info, state, certificate, costs, seconds
+            results.commit, workdir, info, state, certificate, columns
         )
         left = (time.perf_counter() - start) * (last - number)
-        progress.show_round(
-            summary, last, steps - info.start, left, compiled=number == done
-        )
+        much = compiling > seconds / 10
+        progress.show_round(summary, last, steps - info.start, left, compiled=much)
 
 
 def _show_end(workdir: Path) -> results.Results:

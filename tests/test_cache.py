@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from lottery_jax import cache, experiment
@@ -79,3 +80,13 @@ def test_what_was_used_longest_ago_goes_first(tmp_path, monkeypatch):
     os.utime(tmp_path / "below", (0, 0))
     cache._trim(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "below", "d"]
+
+
+def test_compile_seconds_count_compilations():
+    before = cache.compile_seconds()
+    program = jax.jit(lambda x: jax.numpy.sin(x) * 3)
+    program(1.0)
+    compiled = cache.compile_seconds()
+    assert compiled > before
+    program(2.0)
+    assert cache.compile_seconds() == compiled

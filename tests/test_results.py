@@ -94,7 +94,7 @@ def test_masks_come_back_as_they_were_trained(tmp_path):
     (tmp_path / "rounds").mkdir()
     for number in range(2):
         state, info = algorithm.step(state)
-        results.commit(tmp_path, info, state, {}, {}, 1.0)
+        results.commit(tmp_path, info, state, {}, {"seconds": 1.0})
         stored = lottery_jax.load_masks(tmp_path, number)
         assert sorted(stored) == ["dense_0/kernel", "output/kernel"]
         for name, mask in stored.items():

@@ -198,12 +198,7 @@ def _writing(workdir: Path):
 
 
 def commit(
-    workdir: Path,
-    info: RoundInfo,
-    state,
-    certificate: dict,
-    costs: dict,
-    seconds: float,
+    workdir: Path, info: RoundInfo, state, certificate: dict, columns: dict
 ) -> pd.DataFrame:
     """Writes a round whole and returns its summary.
 
@@ -212,7 +207,7 @@ def commit(
     Raises:
       ResultsError: disk full, not writable; the rounds before stay as they are.
     """
-    summary, curves = tables(info, costs, seconds)
+    summary, curves = tables(info, columns)
     replicates = sum(label.lane == "ticket" for label in info.labels)
     with new_folder(workdir, f"rounds/{info.round:04d}") as folder:
         summary.to_parquet(folder / "summary.parquet", index=False)
@@ -267,10 +262,13 @@ def _last_state(workdir: Path) -> tuple[Path, dict[str, np.ndarray]]:
     return path, _reading(path, _read_npz)
 
 
-def tables(
-    info: RoundInfo, costs: dict, seconds: float
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Summary and curves of one round as tidy frames; columns as in `Results`."""
+def tables(info: RoundInfo, columns: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Summary and curves of one round as tidy frames; columns as in `Results`.
+
+    Args:
+      info: the round.
+      columns: more columns of the summary: [N] values, or one for all lanes.
+    """
     labels = pd.DataFrame(info.labels)
     labels.insert(0, "round", info.round)
     found = jax.device_get(info.trained.summary)
@@ -278,10 +276,9 @@ def tables(
     summary = labels.assign(
         density=info.density,
         kept=sum(info.num_keep.values()),
-        **costs,
         **found,
         diverged=~np.isfinite(losses).all(axis=0),
-        seconds=seconds,
+        **columns,
     )
     rest = [name for name in summary if name not in LEADING]
     history = jax.device_get(info.trained.history)
