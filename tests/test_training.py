@@ -411,4 +411,4 @@ def test_step_seconds_leaves_out_what_is_no_step():
     plan = lanes.Plan("map")
     run = lanes.make_runner(slow, splits(task), plan, jax.devices()[:1])
     seconds = lanes.step_seconds(run, stacked)
-    assert 0.02 < seconds < 0.1  # thirty steps
+    assert 0.08 < seconds < 0.3  # a hundred steps

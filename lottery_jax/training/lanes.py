@@ -184,7 +184,7 @@ def trial_data(data: Data, batch_size: int) -> Data:
     )
 
 
-def step_seconds(run: Run, lanes: Lane, steps: int = 30) -> float:
+def step_seconds(run: Run, lanes: Lane, steps: int = 100) -> float:
     """Seconds that a few steps of all lanes take: the least of five trials.
 
     Compilation and evaluation are left out: the time of no steps is subtracted.
