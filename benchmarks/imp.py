@@ -1,6 +1,6 @@
 """Whole process of an IMP run, in lane-steps per second, against a plain PyTorch loop.
 
-    python benchmarks/imp.py --data_dir=DATA [--rounds=20] [--output=FILE.json]
+    python benchmarks/imp.py --data_dir=DATA [--compilation_cache] [--output=FILE]
 
 Times `lottery --config=configs/lenet_mnist.py` from the start of the process to its end
 (imports, compilation, evaluation, selection, certificates, saving, figures) and, just
@@ -24,6 +24,9 @@ ROUNDS = flags.DEFINE_integer("rounds", 20, "Rounds after the dense one.")
 STEPS = flags.DEFINE_integer("steps", 3000, "Optimizer steps per round.")
 REPLICATES = flags.DEFINE_integer("replicates", 2, "Replicates.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where to keep the run.")
+CACHE = flags.DEFINE_boolean(
+    "compilation_cache", False, "Use the programs that an earlier run has compiled."
+)
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the rows.")
 
 TORCH = {"model": "lenet_300_100", "num": 55_000, "steps": 2000}
@@ -42,7 +45,7 @@ def lottery_run() -> tuple[int, float]:
             f"--config.replicates={REPLICATES.value}",
             "--config.controls.reinit=1",
             "--config.controls.random=1",
-            "--config.compilation_cache=False",
+            f"--config.compilation_cache={CACHE.value}",
             f"--workdir={WORKDIR.value or folder + '/run'}",
         ]
         start = time.perf_counter()

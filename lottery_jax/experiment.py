@@ -65,7 +65,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
 
         done = hosts.from_first(take)
         _rounds(algorithm, task.model, roots, workdir, done, last, steps)
-        progress.say(f"{cache.compile_seconds():.0f} s of these rounds were compilation")
+        compiling = cache.compile_seconds()
+        progress.say(f"{compiling:.0f} s of these rounds were compilation")
         return hosts.from_first(_show_end, workdir)
 
 
