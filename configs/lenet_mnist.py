@@ -5,8 +5,8 @@ code), `openlth_default` (OpenLTH). Behind one of them may stand `one_shot` (one
 round to 21.1 %) and `smoke`: `:google_code_2018,one_shot`.
 
 Expect (two replicates of 3,000 steps a round, docs/results/lenet_mnist_3000): dense
-97.5 %, ticket 98.2 % at 7 % of the weights and 97.3 % at 1.2 %, reinit 95.0 % there.
-That takes 5 minutes on two cores; the full `iclr2019`, 31.5 million lane-steps, hours.
+97.3 %, ticket 98.1 % at 7 % of the weights and 97.1 % at 1.2 %, reinit 94.2 % there.
+That takes 3 minutes on two cores; the full `iclr2019`, 31.5 million lane-steps, hours.
 
     lottery --config=configs/lenet_mnist.py:iclr2019 --config.data.dir=DATA
 """
