@@ -1,7 +1,7 @@
 """Iterative magnitude pruning of an MLP on scikit-learn's digits, in under a minute.
 
 The protocol of Frankle & Carbin, arXiv:1803.03635, at the smallest size that shows the
-effect. Expect at 22 % of the weights: ticket 98.2 %, as good as dense, reinit 96.8 %.
+effect. Expect at 22 % of the weights: ticket 98.2 %, as good as dense, reinit 97.4 %.
 Takes half a minute on two cores.
 
     lottery --config=configs/quickstart.py

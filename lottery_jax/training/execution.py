@@ -82,10 +82,10 @@ def make_runner(
             levels = (*sparse.LEVELS, 1.0) if execution == "sparse" else sparse.LEVELS
             capacities = sparse.capacities(sizes, kept, levels)
         if execution == "auto" and capacities is not None:
-            few = jax.tree.map(lambda leaf: leaf[: len(devices)], stacked)
 
             def wins():
                 """How many weights were kept when sparse execution won, or None."""
+                few = jax.tree.map(lambda leaf: leaf[: len(devices)], stacked)
                 seconds = []
                 for form in (None, capacities):
                     if form not in trials:
