@@ -63,9 +63,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
                 progress.say(f"note: {change}; bits may differ from here on")
             return done
 
-        done = hosts.from_first(take)
-        _rounds(algorithm, task.model, roots, workdir, done, last, steps)
-        compiling = cache.compile_seconds()
+        done, compiled = hosts.from_first(take), cache.compile_seconds()
+        _rounds(algorithm, task, roots, workdir, done, last, steps)
+        compiling = cache.compile_seconds() - compiled
         progress.say(f"{compiling:.0f} s of these rounds were compilation")
         return hosts.from_first(_show_end, workdir)
 
@@ -85,7 +85,8 @@ def _checksums(task: Task) -> list[int]:
     ]
 
 
-def _rounds(algorithm: Algorithm, model, roots, workdir: Path, done, last, steps):
+def _rounds(algorithm: Algorithm, task: Task, roots, workdir: Path, done, last, steps):
+    shape = task.dataset.train.x.shape[1:]
     state = algorithm.init(roots)
     if done:
         state = results.restore(workdir, like=state)
@@ -98,7 +99,9 @@ def _rounds(algorithm: Algorithm, model, roots, workdir: Path, done, last, steps
         certificate = certify(info)
         seconds = time.perf_counter() - start
         compiling = cache.compile_seconds() - compiled
-        columns = cost.measure(model, info.lanes.mask) | {"seconds": seconds}
+        columns = cost.measure(task.model, info.lanes.mask, shape) | {
+            "seconds": seconds
+        }
         for layer in certificate["empty_layers"]:
             progress.say(f"note: nothing is left of {layer} in a ticket of this round")
         summary = hosts.from_first(

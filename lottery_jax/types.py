@@ -61,7 +61,6 @@ class Model(NamedTuple):
         matrix product.
       uses: (path of a kernel, times that an example uses each of its weights); what is
         not named is used once.
-      input_shape: of one example.
     """
 
     init: Callable
@@ -69,7 +68,6 @@ class Model(NamedTuple):
     prunable: Callable
     dense: tuple[str, ...] = ()
     uses: tuple[tuple[str, int], ...] = ()
-    input_shape: tuple[int, ...] = ()
 
 
 class Task(NamedTuple):

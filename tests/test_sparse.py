@@ -25,7 +25,8 @@ def some_mask(inputs, units, density, seed=0):
     key = jax.random.key(seed)
     slope = jnp.linspace(0, 2 * density, units)[None]
     mask = jax.random.uniform(key, (inputs, units)) < slope
-    return mask.at[0].set(False).at[:, units // 2].set(False)
+    mask = mask.at[0].set(False)
+    return mask.at[:, units // 2].set(False) if units > 1 else mask
 
 
 @pytest.mark.parametrize("inputs, units, batch", [(7, 5, 3), (40, 30, 60), (33, 1, 1)])
@@ -223,6 +224,7 @@ def test_capacities_are_few():
 def test_auto_stays_with_sparse_execution_once_it_has_won(won, monkeypatch):
     """Trials go on round by round until one is won, and that is remembered."""
     monkeypatch.setattr(execution, "WORTH_A_TRIAL", 0)
+    monkeypatch.setattr(execution, "SHORT", 0)
     monkeypatch.setattr(sparse, "SMALL", 0)
     monkeypatch.setattr(sparse, "LEVELS", (0.6, 0.3))
     task = helpers.random_task(hidden=(40, 20))
@@ -261,6 +263,12 @@ def test_auto_stays_with_sparse_execution_once_it_has_won(won, monkeypatch):
     )
     rounds = [uneven_lanes(task, density) for density in (0.9, 0.45, 0.4, 0.15)]
     found = [run(stacked, jnp.array([0, 10, 20])) for stacked in rounds]
+    levels = {None: 0, "first": 2, "second": 2}[won]
+    rooms = [sparse.count(s.mask, task.model.dense) for s in rounds]
+    rooms = [sparse.capacities(*found, sparse.LEVELS) for found in rooms]
+    # For trials and for rounds apart; 0.45 and 0.4 share a level.
+    assert built.count(rooms[1]) == 1 + (levels > 0)
+    assert built.count(rooms[3]) == 1
     expected = {None: 6, "first": 2, "second": 4}
     assert len(trials) == expected[won]  # none at 0.9: no level holds it
     kept = [sum(sparse.count(s.mask, task.model.dense)[1].values()) for s in rounds]
@@ -312,3 +320,34 @@ def test_sparse_execution_needs_a_dense_layer(tmp_path):
     finally:
         del MODELS["only_conv"]
     assert not (tmp_path / "run").exists()
+
+
+def test_layers_of_another_precision_stay_dense():
+    class Mixed(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Dense(8, param_dtype=jnp.bfloat16, name="low")(x)
+            x = nn.Dense(8, dtype=jnp.bfloat16, name="computed_low")(x)
+            return nn.Dense(2, name="output")(x.astype(jnp.float32))
+
+    assert from_linen(Mixed(), (4,)).dense == ("output/kernel",)
+    where = sparse.pattern(jnp.ones((4, 8), bool), 32)
+    with pytest.raises(TypeError, match="float32"):
+        sparse.product(jnp.ones((3, 4), jnp.bfloat16), jnp.ones(32), where)
+
+
+def test_too_little_room_writes_nothing_elsewhere():
+    where = sparse.pattern(jnp.ones((4, 8), bool), 5)
+    assert where.starts.max() == 5
+    assert sparse.product(jnp.ones((3, 4)), jnp.ones(5), where).sum() == 15
+
+
+def test_a_denser_small_layer_does_not_hold_the_others_back():
+    """Global pruning leaves the second layer denser than the first."""
+    sizes = {"dense_0": 235_200, "dense_1": 30_000, "output": 1000}
+    kept = {"dense_0": 19_000, "dense_1": 9_000, "output": 800}
+    assert dict(sparse.capacities(sizes, kept, (0.22, 0.09))) == {
+        "dense_0": 21_168,
+        "dense_1": 30_000,
+        "output": 1000,
+    }

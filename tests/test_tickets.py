@@ -311,3 +311,10 @@ def test_reinit_draws_from_the_law_of_the_init():
     assert abs(kernel.std() / params["dense_0"]["kernel"].std() - 1) < 0.03
     correlation = np.corrcoef(kernel.ravel(), params["dense_0"]["kernel"].ravel())
     assert abs(correlation[0, 1]) < 0.03
+
+
+def test_select_runs_without_jit():
+    scores, mask = {"w": jnp.array([3.0, -1.0, 2.0])}, {"w": jnp.ones(3, bool)}
+    with jax.disable_jit():
+        chosen = select(scores, mask, {"g": 2}, {"g": ("w",)})["w"]
+    np.testing.assert_array_equal(chosen, [True, False, True])

@@ -48,13 +48,13 @@ def from_linen(module: nn.Module, input_shape: tuple[int, ...]) -> Model:
     layers = {}
     with nn.intercept_methods(_noting(layers)):
         jax.eval_shape(init, jax.random.key(0))
-    dense = tuple(path for path, (kind, _) in layers.items() if kind is nn.Dense)
+    dense = tuple(path for path, (replaceable, _) in layers.items() if replaceable)
     uses = tuple((path, number) for path, (_, number) in layers.items())
-    return Model(init, apply, kernels, dense, uses, tuple(input_shape))
+    return Model(init, apply, kernels, dense, uses)
 
 
 def _noting(layers: dict):
-    """Notes of every layer with a kernel its type and how often it is used."""
+    """Notes of every kernel whether its product is a plain one, and its uses."""
 
     def intercept(call, arguments, options, context):
         out = call(*arguments, **options)
@@ -62,7 +62,8 @@ def _noting(layers: dict):
         if type(layer) in (nn.Dense, nn.Conv) and context.method_name == "__call__":
             _, before = layers.get(_kernel(layer), (None, 0))
             number = before + math.prod(out.shape[1:-1])
-            layers[_kernel(layer)] = type(layer), number
+            plain = (layer.dtype or jnp.float32) == layer.param_dtype == jnp.float32
+            layers[_kernel(layer)] = plain and type(layer) is nn.Dense, number
         return out
 
     return intercept

@@ -43,7 +43,7 @@ class Results(NamedTuple):
     Attributes:
       workdir: the run directory.
       config: nested dict.
-      environment: versions, devices, commit, plan.
+      environment: versions, devices, commit, and what `auto` chose.
       ladder: per round, group -> weights kept.
       summary: one row per round x lane x sample x replicate. Losses in nats, accuracies
         and density in [0, 1], steps in optimizer steps, `seconds` of the whole round;
@@ -317,7 +317,7 @@ def remember(workdir: Path, name: str, choose):
 
 def record_environment(workdir: Path) -> list[str]:
     """Writes environment.json, or returns what is no longer as it says."""
-    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "lottery-jax")
+    packages = ("jax", "jaxlib", "flax", "optax", "numba", "numpy", "lottery-jax")
     now = {
         "versions": {name: metadata.version(name) for name in packages},
         "python": platform.python_version(),
@@ -359,7 +359,12 @@ def _plain(config: dict) -> dict:
 
 
 def _check_same(workdir: Path, stored: dict, config: dict):
-    differing = sorted(_differences(stored, config))
+    # Where compiled programs are kept changes no number.
+    one, other = (
+        {name: value for name, value in each.items() if name != "compilation_cache"}
+        for each in (stored, config)
+    )
+    differing = sorted(_differences(one, other))
     if differing:
         raise ResultsError(
             f"{workdir} belongs to another config; fields that differ:\n  "

@@ -68,7 +68,7 @@ def _keep_best(scores: jax.Array, mask: jax.Array, num_keep) -> jax.Array:
     ranks = jnp.where(mask, ranks, integer(0))
 
     def raise_if_enough(number, last):
-        higher = last | (sign >> number.astype(integer))
+        higher = last | (sign >> jnp.asarray(number, integer))
         return jnp.where(jnp.sum(ranks >= higher) >= num_keep, higher, last)
 
     last = jax.lax.fori_loop(0, bits, raise_if_enough, integer(0))

@@ -1,8 +1,8 @@
 """Which program trains the lanes of a round: how they share a device, dense or sparse.
 
 A run compiles one dense program and, as densities fall, at most one sparse program for
-every level of `sparse.LEVELS`. What `auto` finds by a trial is remembered, so that a
-run that goes on does as it did before.
+every level of `sparse.LEVELS`, and small ones for trials. What `auto` finds by a trial
+is remembered, so that a run that goes on does as it did before.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,9 @@ EXECUTIONS = ("auto", "dense", "sparse")
 
 WORTH_A_TRIAL = 100_000
 """Weights of dense layers below which `auto` stays dense: a step is mostly overhead."""
+
+SHORT = 1000
+"""Steps of a round below which `auto` stays dense: it is over before a trial is."""
 
 
 def make_runner(
@@ -85,7 +88,8 @@ def make_runner(
 
             def wins():
                 """How many weights were kept when sparse execution won, or None."""
-                few = jax.tree.map(lambda leaf: leaf[: len(devices)], stacked)
+                num = len(devices) * plan.chunk if plan.kind == "map" else None
+                few = jax.tree.map(lambda leaf: leaf[:num], stacked)
                 seconds = []
                 for form in (None, capacities):
                     if form not in trials:
@@ -96,7 +100,7 @@ def make_runner(
                 slow, fast = seconds
                 return sum(kept.values()) if fast < slow else None
 
-            worth = sum(sizes.values()) >= WORTH_A_TRIAL
+            worth = sum(sizes.values()) >= WORTH_A_TRIAL and grid[-1] - grid[0] >= SHORT
             won = remember("sparse_below", wins) if worth else None
             if won is None or sum(kept.values()) > won:
                 capacities = None

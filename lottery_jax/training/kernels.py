@@ -20,7 +20,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-FAST = {"fastmath": True, "error_model": "numpy"}
+# Sums may be reordered; NaN and infinity stay what they are.
+FAST = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
 UNROLL = 4  # weights at once: halves the traffic of sums
 
 
@@ -100,12 +101,12 @@ def _words(address, count):
 
 @numba.njit
 def _asks_for_version(frame):
-    """Before anything runs XLA asks for the interface's version: its own will do."""
+    """Before anything runs XLA asks for the interface's version: 0, its own minor."""
     api, extension = _words(frame, 3)[2], _words(frame, 2)[1]
     if extension == 0 or _words(extension, 2)[1] & 0xFFFFFFFF != 1:
         return False
     metadata = _words(extension, 4)[3]
-    _words(metadata, 4)[3] = _words(api, 5)[4]
+    _words(metadata, 4)[3] = _words(api, 5)[4] & -4294967296  # the upper half
     return True
 
 
@@ -137,10 +138,16 @@ def _matrix(frame, list_at, number):
     return numba.carray(_pointer(address), (dims[0], dims[1]), np.float32)
 
 
-HANDLER = types.int64(types.int64)  # of a call frame; 0: no error
+def _handler(function):
+    """Compiled to take a call frame and return 0: no error; kept where that can be."""
+    signature = types.int64(types.int64)
+    try:
+        return numba.cfunc(signature, cache=True)(function)
+    except RuntimeError:  # no folder to keep it in
+        return numba.cfunc(signature)(function)
 
 
-@numba.cfunc(HANDLER, cache=True)
+@_handler
 def _call_forward(frame):
     if not _asks_for_version(frame):
         _forward(
@@ -153,7 +160,7 @@ def _call_forward(frame):
     return 0
 
 
-@numba.cfunc(HANDLER, cache=True)
+@_handler
 def _call_values_gradient(frame):
     if not _asks_for_version(frame):
         _values_gradient(
@@ -166,7 +173,7 @@ def _call_values_gradient(frame):
     return 0
 
 
-@numba.cfunc(HANDLER, cache=True)
+@_handler
 def _call_inputs_gradient(frame):
     if not _asks_for_version(frame):
         _inputs_gradient(
@@ -187,6 +194,8 @@ def _operation(name, handler, loops):
     )
 
     def operation(*arrays, shape):
+        if not {array.dtype.name for array in arrays} <= {"float32", "int32"}:
+            raise TypeError(f"{name}: of float32 and int32, not {arrays}")
         result = jax.ShapeDtypeStruct(shape, jnp.float32)
         return jax.ffi.ffi_call(name, result, vmap_method="sequential")(*arrays)
 

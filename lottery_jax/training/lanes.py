@@ -167,7 +167,7 @@ def choose(
             break
         try:
             run = make_runner(train, trial, plan, devices)
-            seconds[plan] = step_seconds(run, lanes)
+            seconds[plan] = step_seconds(run, lanes, steps=30)
         except jax.errors.JaxRuntimeError as error:
             if number == 1 or "RESOURCE_EXHAUSTED" not in str(error):
                 raise

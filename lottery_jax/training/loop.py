@@ -151,7 +151,7 @@ def make_train(
 
 def in_chunks(forward: Callable, x: jax.Array, values: int) -> jax.Array:
     """`forward(x)` for many examples [n, ...], in even chunks of so many values."""
-    chunks = -(-x.size // values)
+    chunks = min(-(-x.size // values), len(x))
     if chunks == 1:
         return forward(x)
     # Rather some more chunks than a remainder, which is compiled apart.

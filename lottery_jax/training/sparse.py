@@ -45,13 +45,20 @@ def count(mask: Mask, kernels: tuple[str, ...]) -> tuple[dict, dict]:
 def capacities(
     sizes: Mapping[str, int], kept: Mapping[str, int], levels: tuple[float, ...]
 ) -> Capacities | None:
-    """Room for the kept weights: of the least level that holds all layers, or None."""
+    """Room for the kept weights: of the least level that holds the largest layer.
+
+    Small layers, and those that the level does not hold, get their full size. None
+    where no level will do.
+    """
+    largest = max(sizes, key=sizes.get)
     for level in sorted(levels):
-        room = {
-            name: size if size < SMALL else int(level * size)
-            for name, size in sizes.items()
-        }
-        if all(kept[name] <= room[name] for name in room):
+        if kept[largest] <= int(level * sizes[largest]):
+            room = {
+                name: int(level * size)
+                if size >= SMALL and kept[name] <= int(level * size)
+                else size
+                for name, size in sizes.items()
+            }
             return tuple(room.items())
     return None
 
@@ -74,7 +81,9 @@ def pattern(mask: jax.Array, capacity: int) -> Pattern:
     """Of a mask [I, J] with at most `capacity` kept weights."""
     flat = mask.T.ravel()
     (positions,) = jnp.nonzero(flat, size=capacity, fill_value=flat.size)
-    starts = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(mask.sum(0))])
+    # Never beyond the vectors, which the kernels trust.
+    ends = jnp.minimum(jnp.cumsum(mask.sum(0)), capacity)
+    starts = jnp.concatenate([jnp.zeros(1, int), ends])
     rows = positions % len(mask)
     return Pattern(*(leaf.astype(jnp.int32) for leaf in (rows, starts, positions)))
 
