@@ -387,7 +387,9 @@ def test_auto_leaves_out_what_memory_does_not_hold(monkeypatch):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
     monkeypatch.setattr(lanes, "make_runner", make_runner)
-    monkeypatch.setattr(lanes, "step_seconds", lambda run, several: 1 / len(tried))
+    monkeypatch.setattr(
+        lanes, "step_seconds", lambda run, several, steps: 1 / len(tried)
+    )
     args = (build(task), splits(task), splits(task), stacked, jax.devices())
     assert lanes.choose(*args, memory=1) == lanes.Plan("map")
     assert tried == [lanes.Plan("map")]
