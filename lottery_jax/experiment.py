@@ -25,6 +25,10 @@ from lottery_jax.training import execution, lanes, loop, losses, optimizers
 from lottery_jax.types import Task
 
 
+SHORT = 1000
+"""Steps of a round below which `auto` stays dense: it is over before a trial is."""
+
+
 def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     """Runs an experiment, or goes on with it, and returns its results.
 
@@ -165,6 +169,9 @@ def make_algorithm(
     plan = None
     if config.lanes.plan != "auto":
         plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
+    chosen = settings.execution
+    if chosen == "auto" and settings.steps < SHORT:
+        chosen = "dense"
     memory = config.lanes.memory_gb
     splits = (task.dataset.train, task.dataset.validation, task.dataset.test)
     run = execution.make_runner(
@@ -174,7 +181,7 @@ def make_algorithm(
         plan=plan,
         memory=memory and int(memory * 2**30),
         trial=lanes.trial_data(splits, settings.batch_size),
-        execution=settings.execution,
+        execution=chosen,
         remember=functools.partial(results.remember, workdir),
     )
     grid = functools.partial(

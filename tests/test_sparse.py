@@ -224,7 +224,6 @@ def test_capacities_are_few():
 def test_auto_stays_with_sparse_execution_once_it_has_won(won, monkeypatch):
     """Trials go on round by round until one is won, and that is remembered."""
     monkeypatch.setattr(execution, "WORTH_A_TRIAL", 0)
-    monkeypatch.setattr(execution, "SHORT", 0)
     monkeypatch.setattr(sparse, "SMALL", 0)
     monkeypatch.setattr(sparse, "LEVELS", (0.6, 0.3))
     task = helpers.random_task(hidden=(40, 20))

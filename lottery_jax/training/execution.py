@@ -20,9 +20,6 @@ EXECUTIONS = ("auto", "dense", "sparse")
 WORTH_A_TRIAL = 100_000
 """Weights of dense layers below which `auto` stays dense: a step is mostly overhead."""
 
-SHORT = 1000
-"""Steps of a round below which `auto` stays dense: it is over before a trial is."""
-
 
 def make_runner(
     build: Callable[[Task], Train],
@@ -100,7 +97,7 @@ def make_runner(
                 slow, fast = seconds
                 return sum(kept.values()) if fast < slow else None
 
-            worth = sum(sizes.values()) >= WORTH_A_TRIAL and grid[-1] - grid[0] >= SHORT
+            worth = sum(sizes.values()) >= WORTH_A_TRIAL
             won = remember("sparse_below", wins) if worth else None
             if won is None or sum(kept.values()) > won:
                 capacities = None
