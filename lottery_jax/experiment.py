@@ -24,7 +24,6 @@ from lottery_jax.reporting import progress, results
 from lottery_jax.training import execution, lanes, loop, losses, optimizers
 from lottery_jax.types import Task
 
-
 SHORT = 1000
 """Steps of a round below which `auto` stays dense: it is over before a trial is."""
 
