@@ -1,9 +1,9 @@
 """Which program trains the lanes of a round: how they share a device, dense or sparse.
 
-A run compiles one dense program and, as densities fall, a sparse program for every level
-of `sparse.LEVELS` (again where another layer falls below it later than the largest), and
-small ones for trials. What `auto` finds by a trial is remembered, so that a run that goes
-on does as it did before.
+A run compiles one dense program and, as densities fall, a sparse program for every
+level of `sparse.LEVELS` (again where another layer falls below it later than the
+largest), and small ones for trials. What `auto` finds by a trial is remembered, so that
+a run that goes on does as it did before.
 """
 
 from collections.abc import Callable
