@@ -29,7 +29,9 @@ def some_mask(inputs, units, density, seed=0):
     return mask.at[:, units // 2].set(False) if units > 1 else mask
 
 
-@pytest.mark.parametrize("inputs, units, batch", [(7, 5, 3), (40, 30, 60), (33, 1, 1)])
+@pytest.mark.parametrize(
+    "inputs, units, batch", [(7, 5, 3), (40, 30, 64), (33, 1, 1), (70, 65, 150)]
+)
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
 def test_products_and_gradients_are_those_of_the_masked_matrix(
     inputs, units, batch, density

@@ -238,6 +238,16 @@ def test_warmup_rises_linearly():
     np.testing.assert_allclose([shape(s) for s in (0, 1, 4, 9)], [0, 0.125, 0.5, 0.5])
 
 
+@pytest.mark.parametrize("num", [1, 1000, 2**16, 2**16 + 1])
+def test_argsort_keeps_equal_numbers_in_order(num):
+    """Few different values in either half, so that there are ties in each and both."""
+    upper, lower = np.random.default_rng(0).integers(0, 40, (2, num), np.uint32)
+    bits = upper << 27 | lower
+    assert num == 1 or len(np.unique(bits)) < num
+    found = np.asarray(loop.argsort(jnp.asarray(bits)))
+    assert (found == np.argsort(bits, kind="stable")).all()
+
+
 def test_batches_are_epochs_without_replacement():
     order = np.asarray(loop.batches(jax.random.key(0), 50, 16, 7))
     assert order.shape == (7, 16)

@@ -86,8 +86,10 @@ def make_runner(
 
             def wins():
                 """How many weights were kept when sparse execution won, or None."""
-                num = len(devices) * plan.chunk if plan.kind == "map" else None
-                few = jax.tree.map(lambda leaf: leaf[:num], stacked)
+                few = stacked
+                if plan.kind == "map":
+                    num = min(len(devices) * plan.chunk, len(stacked.key))
+                    few = lanes.resize(stacked, num)
                 seconds = []
                 for form in (None, capacities):
                     if form not in trials:

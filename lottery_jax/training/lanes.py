@@ -75,11 +75,11 @@ def make_runner(train: Train, data: Data, plan: Plan, devices: list) -> Run:
 
     def run(lanes: Lane, grid: jax.Array) -> Trained:
         num = len(lanes.key)
-        lanes = _resize(lanes, num + -num % len(devices))  # as many on every device
+        lanes = resize(lanes, num + -num % len(devices))  # as many on every device
         lanes = _spread(lanes, NamedSharding(mesh, split))
         trained = program(lanes, data, _spread(grid, NamedSharding(mesh, everywhere)))
         # Back to one device, where the transformations between rounds run.
-        return _resize(collect(trained), num)
+        return resize(collect(trained), num)
 
     def collect(trained):
         if jax.process_count() > 1:
@@ -107,9 +107,14 @@ def _spread(tree, sharding: NamedSharding):
     return jax.tree.map(spread, tree)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _resize(tree, num: int):
+def resize(tree, num: int):
     """Cuts the lane axis to `num`, or repeats its last lane."""
+    # Most often there is nothing to do, and nothing to compile then.
+    return tree if len(jax.tree.leaves(tree)[0]) == num else _resized(tree, num)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _resized(tree, num):
     return jax.tree.map(
         lambda leaf: leaf[jnp.minimum(jnp.arange(num), len(leaf) - 1)], tree
     )

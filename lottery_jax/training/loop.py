@@ -182,11 +182,23 @@ def batches(key: jax.Array, num: int, batch_size: int, steps: int) -> jax.Array:
     def epoch(number):
         # Sorting random bits: half the time of jax.random.permutation, which does it
         # twice to break ties that hardly ever are.
-        order = jnp.argsort(jax.random.bits(jax.random.fold_in(key, number), (num,)))
+        order = argsort(jax.random.bits(jax.random.fold_in(key, number), (num,)))
         return order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
 
     order = jax.lax.map(epoch, jnp.arange(epochs))
     return order.reshape(-1, batch_size)[:steps]
+
+
+def argsort(bits: jax.Array) -> jax.Array:
+    """Indices that sort uint32 [n], equal ones in order, as jnp.argsort."""
+    if len(bits) > 2**16:
+        return jnp.argsort(bits)
+    # By the lower half, then by the upper: an index fits into the half that is left.
+    # Sorting numbers twice takes half the time of sorting pairs once.
+    lower, index = jnp.uint32(0xFFFF), jnp.arange(len(bits), dtype=jnp.uint32)
+    order = jnp.sort(bits << 16 | index) & lower
+    order = order[jnp.sort(bits[order] & ~lower | index) & lower]
+    return order.astype(jnp.int32)
 
 
 def evaluation_grid(
