@@ -37,7 +37,7 @@ def test_products_and_gradients_are_those_of_the_masked_matrix(
     inputs, units, batch, density
 ):
     keys = jax.random.split(jax.random.key(1), 3)
-    kernel = jax.random.normal(keys[0], (inputs, units))
+    kernel = jax.random.normal(keys[0], (inputs, units)) / inputs**0.5
     x = jax.random.normal(keys[1], (batch, inputs))
     weights = jax.random.normal(keys[2], (batch, units))
     mask = some_mask(inputs, units, density)
