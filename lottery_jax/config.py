@@ -9,10 +9,12 @@ import inspect
 from ml_collections import ConfigDict, config_dict
 
 from lottery_jax.algorithms import ALGORITHMS
+from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
 from lottery_jax.errors import ConfigError, LotteryError, nearest
 from lottery_jax.models import INITIALIZERS, MODELS
-from lottery_jax.tickets import CONTROLS, REWINDS, SCOPES, SCORES
+from lottery_jax.tickets import CONTROLS, FREEZES, LADDERS, REWINDS, SCOPES, SCORES
+from lottery_jax.tickets.controls import OF_THE_MASK
 from lottery_jax.training.execution import EXECUTIONS
 from lottery_jax.training.lanes import PLANS
 from lottery_jax.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -57,7 +59,8 @@ def default() -> ConfigDict:
     config.algorithm = ConfigDict()
     config.algorithm.name = "imp"
     config.algorithm.rounds = 10  # rounds of pruning after the dense round 0
-    config.algorithm.prune_fraction = 0.2  # of the weights left, per round
+    # Per round: of the weights left (ladder geometric), of all there were (linear).
+    config.algorithm.prune_fraction = 0.2
     config.algorithm.conv_prune_fraction = config_dict.placeholder(float)  # None: same
     # None: half of prune_fraction layerwise, the same globally; 0: never pruned.
     config.algorithm.output_prune_fraction = config_dict.placeholder(float)
@@ -65,11 +68,17 @@ def default() -> ConfigDict:
     config.algorithm.score = "magnitude"  # what to keep
     config.algorithm.rewind = "weights"  # what survivors are reset to
     config.algorithm.rewind_step = 0  # optimizer step k of the rewind point; 0: init
+    config.algorithm.pruned = "zero"  # what pruned weights are frozen at
+    config.algorithm.ladder = "geometric"  # how many weights to keep
+    config.algorithm.one_shot = False  # every round prunes the network of round 0
+    config.algorithm.retrain = True  # False (one_shot only): evaluate, do not train
+    config.algorithm.jitter = 0.1  # of `jitter`, in standard deviations of the init
 
-    config.controls = ConfigDict()  # lanes beside the ticket, number per replicate
-    config.controls.reinit = 1  # same mask, fresh weights
-    config.controls.shuffle = 0  # same weights, mask permuted within each layer
-    config.controls.random = 1  # same weights, random mask of the same counts
+    # Lanes beside the ticket, number per replicate. `random` and `shuffle` have another
+    # mask with the same counts, all others (tickets/reinitialization.py) other weights.
+    config.controls = ConfigDict(dict.fromkeys(sorted(CONTROLS), 0))
+    config.controls.random = 1
+    config.controls.reinit = 1
 
     config.lanes = ConfigDict()
     config.lanes.plan = "auto"  # vmap, map in chunks, or auto: the faster in a trial
@@ -84,6 +93,9 @@ def default() -> ConfigDict:
     config.seed.split = config_dict.placeholder(int)  # split of the data
     config.seed.control = config_dict.placeholder(int)  # draws of the controls
 
+    # The paper's statements to judge, dicts as in analysis/claims.py; they may change
+    # when a run is there already.
+    config.claims = ()
     config.replicates = 5  # independent repetitions of the whole experiment
     # Keep compiled programs in the user's cache directory, for the next start.
     config.compilation_cache = True
@@ -178,6 +190,15 @@ def validate(config: ConfigDict) -> None:
             f"{algorithm.rewind_step}: expected 0 to steps - 1 = {train.steps - 1}"
         )
         raise ConfigError("algorithm.rewind_step", problem)
+    _choice(config, "algorithm.pruned", FREEZES)
+    _choice(config, "algorithm.ladder", LADDERS)
+    _positive(config, "algorithm.jitter")
+    if not algorithm.retrain and not algorithm.one_shot:
+        problem = "False: what is not trained can be pruned once; set one_shot"
+        raise ConfigError("algorithm.retrain", problem)
+    if algorithm.pruned != "zero" and train.execution == "sparse":
+        problem = f"sparse: pruned weights are not zero (pruned={algorithm.pruned})"
+        raise ConfigError("train.execution", problem)
     if REWINDS[algorithm.rewind].restart and algorithm.rewind_step:
         problem = f"{algorithm.rewind_step}: rewind={algorithm.rewind} restarts at 0"
         raise ConfigError("algorithm.rewind_step", problem)
@@ -187,6 +208,11 @@ def validate(config: ConfigDict) -> None:
             problem = f"no such control; {nearest(name, CONTROLS)}"
             raise ConfigError(f"controls.{name}", problem)
         _at_least(config, f"controls.{name}", 0)
+        if name in OF_THE_MASK and algorithm.pruned != "zero" and config.controls[name]:
+            problem = f"another mask has other frozen weights ({algorithm.pruned})"
+            raise ConfigError(f"controls.{name}", f"is for pruned=zero: {problem}")
+    there = [name for name, number in config.controls.items() if number]
+    claims.validate(config.claims, ["ticket", *there], algorithm.rounds)
     _choice(config, "lanes.plan", PLANS)
     _at_least(config, "lanes.chunk", 1)
     if config.lanes.memory_gb is not None:

@@ -15,14 +15,13 @@ from lottery_jax import cache, data, hosts, rng
 from lottery_jax import config as configs
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
-from lottery_jax.algorithms.imp import REWIND_POINT
-from lottery_jax.analysis import cost
+from lottery_jax.analysis import claims, cost
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS
 from lottery_jax.reporting import progress, results
 from lottery_jax.training import execution, lanes, loop, losses, optimizers
-from lottery_jax.types import Task
+from lottery_jax.types import Model, Task
 
 SHORT = 1000
 """Steps of a round below which `auto` stays dense: it is over before a trial is."""
@@ -55,7 +54,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     roots = rng.roots(**_seeds(config))
     task = hosts.on_all(make_task, config, roots)
     hosts.check_same("data", _checksums, task)
-    algorithm, steps = make_algorithm(config, task, workdir)
+    algorithm = make_algorithm(config, task, workdir)
     last = len(algorithm.ladder) - 1
     with ExitStack() as stack:
 
@@ -67,18 +66,18 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
             return done
 
         done, compiled = hosts.from_first(take), cache.compile_seconds()
-        _rounds(algorithm, task, roots, workdir, done, last, steps)
+        _rounds(algorithm, task, roots, workdir, done, last)
         compiling = cache.compile_seconds() - compiled
         progress.say(f"{compiling:.0f} s of these rounds were compilation")
-        return hosts.from_first(_show_end, workdir)
+        return hosts.from_first(_show_end, workdir, config.claims)
 
 
 def _show_finished(workdir: Path, config: ConfigDict) -> results.Results:
     found = results.load_results(workdir)
     progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
-    if not (workdir / "figures").is_dir():
+    if config.claims or not (workdir / "figures").is_dir():
         with results.open_run(workdir, config.to_dict(), found.ladder):
-            _show_end(workdir)
+            _show_end(workdir, config.claims)
     return found
 
 
@@ -88,7 +87,7 @@ def _checksums(task: Task) -> list[int]:
     ]
 
 
-def _rounds(algorithm: Algorithm, task: Task, roots, workdir: Path, done, last, steps):
+def _rounds(algorithm: Algorithm, task: Task, roots, workdir: Path, done, last):
     shape = task.dataset.train.x.shape[1:]
     state = algorithm.init(roots)
     if done:
@@ -112,14 +111,19 @@ def _rounds(algorithm: Algorithm, task: Task, roots, workdir: Path, done, last, 
         )
         left = (time.perf_counter() - start) * (last - number)
         much = compiling > seconds / 10
-        progress.show_round(summary, last, steps - info.start, left, compiled=much)
+        steps = info.trained.history["step"][0, -1] - info.start
+        progress.show_round(summary, last, int(steps), left, compiled=much)
 
 
-def _show_end(workdir: Path) -> results.Results:
+def _show_end(workdir: Path, stated: tuple) -> results.Results:
     from lottery_jax.reporting import figures  # Matplotlib: not before it is needed
 
     found = results.load_results(workdir)
     progress.show_end(found.summary, figures.draw(found), workdir)
+    if stated:
+        verdicts = claims.judge(found.summary, stated)
+        path = results.write_text(workdir, "claims.md", claims.to_markdown(verdicts))
+        progress.show_verdicts(verdicts, path)
     return found
 
 
@@ -141,62 +145,60 @@ def make_task(config: ConfigDict, roots: dict) -> Task:
     return losses.make_task(dataset, model)
 
 
-def make_algorithm(
-    config: ConfigDict, task: Task, workdir: Path
-) -> tuple[Algorithm, int]:
-    """Builds the algorithm over a compiled training loop; also T, the steps per round.
+def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
+    """Builds the algorithm over a training loop.
 
     Nothing is compiled before the first round; what `auto` finds in a trial is
     remembered in the run directory.
     """
     settings = config.train
-    snapshots = {REWIND_POINT: config.algorithm.rewind_step}
     shape = optimizers.SCHEDULES[settings.schedule](
         settings.steps, settings.milestones, settings.gamma
-    )
-    build = functools.partial(
-        loop.make_train,
-        optimizer=optimizers.OPTIMIZERS[settings.optimizer](
-            settings.momentum, settings.weight_decay
-        ),
-        schedule=optimizers.with_warmup(shape, settings.warmup_steps),
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        snapshots=snapshots,
-        test_curve=settings.test_curve,
     )
     plan = None
     if config.lanes.plan != "auto":
         plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
-    chosen = settings.execution
-    if chosen == "auto" and settings.steps < SHORT:
-        chosen = "dense"
     memory = config.lanes.memory_gb
     splits = (task.dataset.train, task.dataset.validation, task.dataset.test)
-    run = execution.make_runner(
-        build,
-        task,
-        splits,
-        plan=plan,
-        memory=memory and int(memory * 2**30),
-        trial=lanes.trial_data(splits, settings.batch_size),
-        execution=chosen,
-        remember=functools.partial(results.remember, workdir),
-    )
-    grid = functools.partial(
-        loop.evaluation_grid, settings.steps, settings.eval_every, snapshots
-    )
+
+    def make_run(model: Model = task.model, name: str = "", **special) -> lanes.Run:
+        build = functools.partial(
+            loop.make_train,
+            optimizer=optimizers.OPTIMIZERS[settings.optimizer](
+                settings.momentum, settings.weight_decay
+            ),
+            schedule=optimizers.with_warmup(shape, settings.warmup_steps),
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            test_curve=settings.test_curve,
+            **special,
+        )
+        chosen = settings.execution
+        # Sparse execution has pruned weights at 0, and no others.
+        if chosen == "auto" and (special.get("keep_pruned") or settings.steps < SHORT):
+            chosen = "dense"
+        return execution.make_runner(
+            build,
+            task._replace(model=model),
+            splits,
+            plan=plan,
+            memory=memory and int(memory * 2**30),
+            trial=lanes.trial_data(splits, settings.batch_size),
+            execution=chosen,
+            remember=lambda key, choose: results.remember(workdir, name + key, choose),
+        )
+
+    grid = functools.partial(loop.evaluation_grid, settings.steps, settings.eval_every)
     options = config.algorithm.to_dict()
-    algorithm = ALGORITHMS[options.pop("name")](
+    return ALGORITHMS[options.pop("name")](
         task.model,
-        run,
+        make_run,
         grid,
         learning_rate=settings.learning_rate,
         replicates=config.replicates,
         controls=config.controls.to_dict(),
         **options,
     )
-    return algorithm, settings.steps
 
 
 def _seeds(config: ConfigDict) -> dict:

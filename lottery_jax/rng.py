@@ -9,9 +9,10 @@ import jax
 
 from lottery_jax.types import Key
 
-STREAMS = {"init": 0, "order": 1, "split": 2, "control": 3, "score": 4, "rewind": 5}
-"""Initial weights; order of the data; split of the data; what controls, scores and
-rewinds draw, where they draw at all."""
+STREAMS = {"init": 0, "order": 1, "split": 2, "control": 3, "score": 4, "rewind": 5,
+           "freeze": 6}  # fmt: skip
+"""Initial weights; order of the data; split of the data; what controls, scores,
+rewinds and mask-0 actions draw, where they draw at all."""
 
 
 def roots(seed: int, **apart: int | None) -> dict[str, Key]:

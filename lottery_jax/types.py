@@ -83,7 +83,8 @@ class Lane(NamedTuple):
     """One network to train; when stacked, every leaf has a leading axis [N, ...].
 
     Attributes:
-      params: starting weights; pruned entries are zeroed when training starts.
+      params: starting weights; pruned entries are zeroed when training starts, unless
+        it is told to keep them as they are.
       mask: bool arrays in the structure of `params`, True = kept.
       key: seeds the order of the data.
       hypers: scalars that may differ between lanes: `learning_rate`, and
@@ -123,9 +124,11 @@ class Context(NamedTuple):
       prunable: which leaves may be pruned.
       init: theta_0, the weights at initialisation.
       rewind_point: theta_k, the weights at the rewind step k.
-      final: theta_T, the weights at the end of the previous round.
-      old_mask: the mask that was trained in the previous round.
+      start: w_i, what the training started from that ended at `final`.
+      final: w_f or theta_T, the weights at the end of that training.
+      old_mask: the mask that was trained there.
       mask: the mask of this round (for a score: the same as `old_mask`).
+      jitter: noise of the reinitialisation "jitter", in standard deviations.
       lane: the ticket's lane of this round (controls only).
     """
 
@@ -134,7 +137,9 @@ class Context(NamedTuple):
     prunable: Prunable
     init: Params
     rewind_point: Params
+    start: Params
     final: Params
     old_mask: Mask
     mask: Mask
+    jitter: float = 0.0
     lane: Lane | None = None

@@ -15,7 +15,7 @@ from lottery_jax import experiment, rng
 from lottery_jax.models import MODELS
 from lottery_jax.tickets import masks
 from lottery_jax.training import losses
-from lottery_jax.types import Dataset, Lane, Split
+from lottery_jax.types import Context, Dataset, Lane, Split
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -49,7 +49,7 @@ def tiny_algorithm(config, workdir="unused"):
     """(task, algorithm, roots) of a config, as `experiment.run` makes them."""
     roots = rng.roots(config.seed.root)
     task = experiment.make_task(config, roots)
-    algorithm, _ = experiment.make_algorithm(config, task, Path(workdir))
+    algorithm = experiment.make_algorithm(config, task, Path(workdir))
     return task, algorithm, roots
 
 
@@ -83,6 +83,28 @@ def make_lane(params, mask=None, seed=0, learning_rate=0.01, schedule_offset=0):
         "schedule_offset": jnp.int32(schedule_offset),
     }
     return Lane(params, mask, jax.random.key(seed), hypers)
+
+
+def make_context(seed=0):
+    """A context whose params are unrelated to each other; masks that shrink."""
+    model = MODELS["mlp"]((6,), 3, hidden=(8, 5))
+    keys = jax.random.split(jax.random.key(seed), 5)
+    init, rewind_point, final, start = (model.init(key)[0] for key in keys[:4])
+    old = random_mask(init, seed, 0.8)
+    mask = jax.tree.map(lambda a, b: a & b, old, random_mask(init, seed + 1, 0.7))
+    return Context(
+        key=keys[4],
+        model=model,
+        prunable=model.prunable(init),
+        init=init,
+        rewind_point=rewind_point,
+        start=start,
+        final=masks.apply(final, old),
+        old_mask=old,
+        mask=mask,
+        jitter=0.1,
+        lane=make_lane(rewind_point, mask),
+    )
 
 
 def stack(*trees):

@@ -74,7 +74,7 @@ def test_the_mask_keeps_the_largest_final_weights():
 
 
 @pytest.mark.parametrize("rewind_step", [0, 20])
-@pytest.mark.parametrize("rewind", REWINDS)
+@pytest.mark.parametrize("rewind", [n for n in REWINDS if REWINDS[n].survivors])
 def test_every_rewind_starts_where_it_says(rewind, rewind_step):
     restart = REWINDS[rewind].restart
     if restart and rewind_step:
@@ -101,6 +101,100 @@ def test_every_rewind_starts_where_it_says(rewind, rewind_step):
         steps = info.trained.history["step"][0]
         assert steps[0] == rewind_step and steps[-1] == 30
     helpers.assert_trees_equal(states[-1].rewind_point, take(point, ticket))
+
+
+@pytest.mark.parametrize("rewind", ["constant_signed", "reshuffle", "reinit"])
+def test_reinitialised_tickets_do_not_compound(rewind):
+    """Every round draws from theta_k anew; scores see what training started from."""
+    config = helpers.tiny_config(
+        algorithm__rewind=rewind, algorithm__score="large_init", controls__random=0
+    )
+    infos, states = run_rounds(config)
+    dense = infos[0].lanes.params["dense_0"]["kernel"][0]
+    init = states[0].init["dense_0"]["kernel"][0]
+    np.testing.assert_array_equal(dense, init)
+    assert certify(infos[2])["empty_layers"] == []
+    for before, info in zip(infos, infos[1:], strict=False):
+        start = np.asarray(info.lanes.params["dense_0"]["kernel"][0])
+        mask = np.asarray(info.lanes.mask["dense_0"]["kernel"][0])
+        old = np.asarray(before.lanes.params["dense_0"]["kernel"][0])
+        was = np.asarray(before.lanes.mask["dense_0"]["kernel"][0])
+        assert (start[mask] != init[mask]).mean() > 0.9
+        assert np.abs(old[mask]).min() >= np.abs(old[was & ~mask]).max()
+        if rewind == "reshuffle":
+            np.testing.assert_array_equal(np.sort(start[mask]), np.sort(init[mask]))
+
+
+@pytest.mark.parametrize("pruned", ["init", "final", "zero_if_shrunk"])
+def test_pruned_weights_stay_where_they_are_frozen(pruned):
+    config = helpers.tiny_config(algorithm__pruned=pruned, controls__random=0)
+    infos, _ = run_rounds(config)
+    for before, info in zip(infos, infos[1:], strict=False):
+        certify(info)
+        out = ~np.asarray(info.lanes.mask["dense_0"]["kernel"])
+        start, final, w_i, w_f = (
+            np.asarray(tree["dense_0"]["kernel"])
+            for tree in (info.lanes.params, info.trained.final,
+                         before.lanes.params, before.trained.final)
+        )  # fmt: skip
+        expected = {
+            "init": w_i,
+            "final": w_f,
+            "zero_if_shrunk": np.where(np.abs(w_i) > np.abs(w_f), 0, w_i),
+        }[pruned]
+        ticket = np.arange(len(out))[:, None, None] < config.replicates
+        np.testing.assert_array_equal(start[out & ticket], expected[out & ticket])
+        np.testing.assert_array_equal(start[out], final[out])
+        assert (start[out] != 0).any()
+        moved = info._replace(trained=info.trained._replace(
+            final=_set(info.trained.final, "dense_0", 0,
+                       tuple(np.argwhere(out[0])[0]), 5.0)
+        ))  # fmt: skip
+        with pytest.raises(CertificateError, match="not where they were frozen"):
+            certify(moved)
+
+
+def test_variant_2_treats_kept_weights_by_the_same_rule():
+    config = helpers.tiny_config(
+        algorithm__pruned="zero_if_shrunk", algorithm__rewind="zero_if_shrunk",
+        algorithm__rounds=1, controls__random=0,
+    )  # fmt: skip
+    (dense, ticket), _ = run_rounds(config, rounds=2)
+    w_i, w_f, start = (
+        np.asarray(tree["dense_0"]["kernel"][0])
+        for tree in (dense.lanes.params, dense.trained.final, ticket.lanes.params)
+    )
+    np.testing.assert_array_equal(start, np.where(np.abs(w_i) > np.abs(w_f), 0, w_i))
+
+
+def test_one_shot_rounds_prune_the_dense_network_each():
+    config = helpers.tiny_config(algorithm__one_shot=True, algorithm__score="movement")
+    infos, _ = run_rounds(config)
+    w_i, w_f = (
+        np.asarray(tree["dense_0"]["kernel"][0])
+        for tree in (infos[0].lanes.params, infos[0].trained.final)
+    )
+    moved = np.abs(w_f - w_i)
+    for info in infos[1:]:
+        certify(info)
+        mask = np.asarray(info.lanes.mask["dense_0"]["kernel"][0])
+        assert mask.sum() == info.num_keep["dense_0/kernel"]
+        assert moved[mask].min() >= moved[~mask].max()
+
+
+def test_supermasks_without_training_are_only_evaluated():
+    config = helpers.tiny_config(algorithm__one_shot=True, algorithm__retrain=False)
+    infos, _ = run_rounds(config)
+    task, _, _ = helpers.tiny_algorithm(config)
+    for info in infos[1:]:
+        certify(info)
+        start = masks.apply(info.lanes.params, info.lanes.mask)
+        helpers.assert_trees_equal(info.trained.final, start)
+        outputs, _ = task.model.apply(
+            take(start, 0), {}, task.dataset.test.x, train=False
+        )
+        accuracy = (outputs.argmax(-1) == task.dataset.test.y).mean()
+        np.testing.assert_allclose(info.trained.summary["test_accuracy"][0], accuracy)
 
 
 def test_controls_share_all_but_their_one_respect():

@@ -10,9 +10,17 @@ import pytest
 
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS
-from lottery_jax.tickets import CONTROLS, REWINDS, SCOPES, SCORES, masks, schedules
+from lottery_jax.tickets import (
+    CONTROLS,
+    REINITS,
+    REWINDS,
+    SCOPES,
+    SCORES,
+    masks,
+    schedules,
+)
+from lottery_jax.tickets.controls import OF_THE_MASK
 from lottery_jax.tickets.selection import select
-from lottery_jax.types import Context
 from tests import helpers
 
 # Kept weights per layer of LeNet-300-100, round 0 to 30, as worked out by hand from
@@ -52,28 +60,6 @@ LENET_LADDER = [
 ]
 
 
-def context_of(seed=0):
-    """A context with unrelated init, rewind point and final weights."""
-    model = MODELS["mlp"]((6,), 3, hidden=(8, 5))
-    keys = jax.random.split(jax.random.key(seed), 4)
-    init, rewind_point, final = (model.init(key)[0] for key in keys[:3])
-    old = helpers.random_mask(init, seed, 0.8)
-    mask = jax.tree.map(
-        lambda a, b: a & b, old, helpers.random_mask(init, seed + 1, 0.7)
-    )
-    return Context(
-        key=keys[3],
-        model=model,
-        prunable=model.prunable(init),
-        init=init,
-        rewind_point=rewind_point,
-        final=masks.apply(final, old),
-        old_mask=old,
-        mask=mask,
-        lane=helpers.make_lane(rewind_point, mask),
-    )
-
-
 # --- masks
 
 
@@ -95,7 +81,7 @@ def test_mask_updates_is_an_optax_link():
 
 
 def test_names_and_counts():
-    context = context_of()
+    context = helpers.make_context()
     names = masks.prunable_names(context.prunable)
     assert names == ["dense_0/kernel", "dense_1/kernel", "output/kernel"]
     counts = masks.num_kept(context.mask, context.prunable)
@@ -150,7 +136,7 @@ def test_select_across_leaves_competes_and_leaves_others_alone():
 @pytest.mark.parametrize("score", SCORES)
 def test_scores_select_exactly_and_revive_nothing(score, scope):
     for seed in range(3):
-        context = context_of(seed)
+        context = helpers.make_context(seed)
         groups = SCOPES[scope](masks.prunable_names(context.prunable))
         kept = masks.named_leaves(context.old_mask)
         num_keep = {
@@ -192,7 +178,7 @@ def test_nan_ranks_below_every_number_and_above_the_pruned():
 
 
 def test_permuting_hidden_units_permutes_the_mask():
-    context = context_of()
+    context = helpers.make_context()
     groups = SCOPES["global"](masks.prunable_names(context.prunable))
     order = np.random.default_rng(0).permutation(8)
 
@@ -214,7 +200,7 @@ def test_permuting_hidden_units_permutes_the_mask():
 
 
 def test_magnitude_ignores_sign_and_positive_scale():
-    context = context_of()
+    context = helpers.make_context()
     score = SCORES["magnitude"](context)["output"]["kernel"]
     np.testing.assert_array_equal(score, np.abs(context.final["output"]["kernel"]))
 
@@ -239,6 +225,15 @@ def test_drops_are_rounded_half_to_even_in_decimals(num, fraction, dropped):
     assert num - schedules.num_keep(num, fraction) == dropped
 
 
+def test_the_linear_ladder_of_the_keras_api():
+    """prop .8 in 5 steps: equal slices of the original size, half for the output."""
+    ladder = schedules.linear({"a": 1000, "out": 500}, {"a": 0.16, "out": 0.08}, 5)
+    assert [rung["a"] for rung in ladder] == [1000, 840, 680, 520, 360, 200]
+    assert [rung["out"] for rung in ladder] == [500, 460, 420, 380, 340, 300]
+    with pytest.raises(ConfigError, match="round 7 would empty a: 40 of 1000"):
+        schedules.linear({"a": 1000, "out": 500}, {"a": 0.16, "out": 0.08}, 8)
+
+
 def test_counts_beyond_float_precision():
     assert schedules.num_keep(2**60 + 1, 0.5) == 2**59 + 1
 
@@ -253,10 +248,12 @@ def test_a_round_that_empties_a_layer_is_named():
 
 @pytest.mark.parametrize("name", REWINDS)
 def test_rewinds_give_what_they_say(name):
-    context = context_of()
+    context = helpers.make_context()
     params = REWINDS[name].params(context)
-    expected = context.rewind_point if name == "weights" else context.final
-    helpers.assert_trees_equal(params, expected)
+    survivors = REWINDS[name].survivors
+    if survivors:
+        helpers.assert_trees_equal(params, getattr(context, survivors))
+    assert (survivors is None) == (name in REINITS or name == "zero_if_shrunk")
     assert helpers.trees_differ(context.rewind_point, context.final)
 
 
@@ -265,14 +262,14 @@ def test_rewinds_give_what_they_say(name):
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_differs_in_exactly_one_respect(name):
-    context = context_of()
+    context = helpers.make_context()
     lane = CONTROLS[name](context)
     differing = [
         field
         for field in ("params", "mask", "hypers")
         if helpers.trees_differ(getattr(lane, field), getattr(context.lane, field))
     ]
-    assert differing == (["params"] if name == "reinit" else ["mask"])
+    assert differing == (["mask"] if name in OF_THE_MASK else ["params"])
     assert lane.key is context.lane.key
     counts = [masks.num_kept(m, context.prunable) for m in (lane.mask, context.mask)]
     assert counts[0] == counts[1]
@@ -280,7 +277,8 @@ def test_a_control_differs_in_exactly_one_respect(name):
     helpers.assert_trees_equal(lane.params, again.params)
     helpers.assert_trees_equal(lane.mask, again.mask)
     other = CONTROLS[name](context._replace(key=jax.random.key(99)))
-    assert helpers.trees_differ((lane.params, lane.mask), (other.params, other.mask))
+    differ = helpers.trees_differ((lane.params, lane.mask), (other.params, other.mask))
+    assert differ != (name == "constant_signed")  # nothing is left to chance there
 
 
 @pytest.mark.parametrize("name", ["shuffle", "random"])
@@ -288,7 +286,7 @@ def test_random_masks_are_uniform(name):
     """Every one of the six ways to keep two of four weights is equally likely."""
     tree = {"w": jnp.zeros(4)}
     mask = {"w": jnp.array([True, True, False, False])}
-    context = context_of()._replace(
+    context = helpers.make_context()._replace(
         prunable={"w": True}, lane=helpers.make_lane(tree, mask)
     )
 
@@ -306,7 +304,7 @@ def test_reinit_draws_from_the_law_of_the_init():
     model = MODELS["mlp"]((300,), 3, hidden=(100,))
     params, _ = model.init(jax.random.key(0))
     lane = helpers.make_lane(params)
-    context = context_of()._replace(model=model, lane=lane)
+    context = helpers.make_context()._replace(model=model, lane=lane)
     kernel = CONTROLS["reinit"](context).params["dense_0"]["kernel"]
     assert abs(kernel.std() / params["dense_0"]["kernel"].std() - 1) < 0.03
     correlation = np.corrcoef(kernel.ravel(), params["dense_0"]["kernel"].ravel())

@@ -3,9 +3,19 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+
 from lottery_jax.tickets.schedules import Ladder
 from lottery_jax.tickets.selection import Groups
 from lottery_jax.types import Lane, Mask, Params, Prunable, Trained
+
+MakeRun = Callable[..., Callable[[Lane, jax.Array], Trained]]
+"""`make_run(model, name, **special) -> run(lanes, grid)`: a program that trains stacked
+lanes as the config says; `special` are arguments of `loop.make_train` that are the
+algorithm's own. Of several programs each has a name."""
+
+Grid = Callable[[dict[str, int], int], list[int]]
+"""`grid(snapshots, start) -> steps`: where to evaluate, see `loop.evaluation_grid`."""
 
 
 class Label(NamedTuple):
@@ -32,6 +42,7 @@ class RoundInfo(NamedTuple):
       old_mask: the ticket's mask of the previous round, leaves [R, ...].
       trained: what came out, leaves [N, ...].
       start: optimizer step at which training began.
+      keeps_pruned: pruned weights are frozen at what the lanes have for them; else 0.
     """
 
     round: int
@@ -45,6 +56,7 @@ class RoundInfo(NamedTuple):
     old_mask: Mask
     trained: Trained
     start: int
+    keeps_pruned: bool = False
 
 
 class Algorithm(NamedTuple):

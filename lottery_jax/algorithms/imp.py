@@ -3,28 +3,29 @@
 1. Draw theta_0. 2. Train to theta_T. 3. Drop the lowest-scored fraction of what is
 left. 4. Rewind the survivors and go on with 2. One-shot pruning is one such round.
 
-Round 0 is no special case: from theta_0 nothing is dropped and nothing is rewound. The
-controls train beside the ticket as lanes of the same compiled program.
+Round 0 is no special case: nothing is dropped, and it starts from theta_0. The controls
+train beside the ticket as lanes of the same compiled program.
 """
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lottery_jax import rng
-from lottery_jax.algorithms.base import Algorithm, Label, RoundInfo
+from lottery_jax.algorithms.base import Algorithm, Grid, Label, MakeRun, RoundInfo
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, schedules, selection
 from lottery_jax.tickets.controls import CONTROLS
+from lottery_jax.tickets.freezing import FREEZES
 from lottery_jax.tickets.rewinding import REWINDS
 from lottery_jax.tickets.scores import SCORES
 from lottery_jax.types import Context, Key, Lane, Mask, Model, Params, Trained
 
 REWIND_POINT = "rewind_point"
-"""Name of the snapshot that training must take at the rewind step."""
+"""Name of the snapshot that training takes at the rewind step."""
 
 
 class ImpState(NamedTuple):
@@ -35,22 +36,24 @@ class ImpState(NamedTuple):
       roots: root keys of the random streams.
       init: theta_0.
       rewind_point: theta_k (theta_0 until round 0 has been trained).
-      final: theta_T of the ticket in the previous round (theta_0 before round 0).
-      mask: the ticket's mask in the previous round.
+      start: what the ticket's previous training started from (theta_0 before round 0).
+      final: theta_T of that training (theta_0 before round 0).
+      mask: the ticket's mask there.
     """
 
     round: jax.Array
     roots: dict[str, Key]
     init: Params
     rewind_point: Params
+    start: Params
     final: Params
     mask: Mask
 
 
 def imp(
     model: Model,
-    run: Callable[[Lane, jax.Array], Trained],
-    grid: Callable[[int], list[int]],
+    make_run: MakeRun,
+    grid: Grid,
     *,
     learning_rate: float,
     replicates: int,
@@ -63,19 +66,23 @@ def imp(
     score: str = "magnitude",
     rewind: str = "weights",
     rewind_step: int = 0,
+    pruned: str = "zero",
+    ladder: str = "geometric",
+    one_shot: bool = False,
+    retrain: bool = True,
+    jitter: float = 0.1,
 ) -> Algorithm:
     """Builds the algorithm; the network is initialised and trained only by its steps.
 
     Args:
       model: the network.
-      run: `run(lanes, grid) -> Trained`, trains stacked lanes; takes the snapshot
-        `REWIND_POINT` at `rewind_step`.
-      grid: `grid(start) -> steps at which to evaluate`.
+      make_run: builds the program that trains stacked lanes.
+      grid: steps at which to evaluate.
       learning_rate: of every lane.
       replicates: R, independent repetitions of the whole experiment.
       controls: name in `CONTROLS` -> how many per replicate.
       rounds: rounds of pruning after the dense round 0.
-      prune_fraction: of the weights left that a round drops.
+      prune_fraction: of the weights left that a round drops (linear ladder: of all).
       conv_prune_fraction: the same for convolutions; None: `prune_fraction`.
       output_prune_fraction: the same for the output layer; None: half of
         `prune_fraction` layerwise, `prune_fraction` globally; 0: never pruned.
@@ -83,6 +90,11 @@ def imp(
       score: name in `SCORES`: what to keep.
       rewind: name in `REWINDS`: what to reset survivors to.
       rewind_step: k of theta_k, an optimizer step.
+      pruned: name in `FREEZES`: what pruned weights are frozen at.
+      ladder: name in `LADDERS`: how many weights to keep.
+      one_shot: every round prunes the dense network of round 0, not the last ticket.
+      retrain: train the pruned networks; else they are only evaluated, at step k.
+      jitter: noise of the reinitialisation "jitter", in standard deviations.
 
     Raises:
       ConfigError: fractions that a global scope cannot have, an emptied layer, nothing
@@ -105,7 +117,7 @@ def imp(
     whole = [name for name in fractions if name not in competing]
     groups = selection.SCOPES[scope](competing) | selection.layerwise(whole)
     sizes = {name: leaf.size for name, leaf in masks.named_leaves(shapes).items()}
-    ladder = schedules.geometric(
+    rungs = schedules.LADDERS[ladder](
         {group: sum(sizes[name] for name in names) for group, names in groups.items()},
         {group: fractions[names[0]] for group, names in groups.items()},
         rounds,
@@ -117,6 +129,9 @@ def imp(
         for replicate in range(replicates)
     ]
 
+    snapshots = {REWIND_POINT: rewind_step}
+    run = make_run(snapshots=snapshots, keep_pruned=pruned != "zero")
+
     @jax.jit
     def draw(roots) -> tuple[Params, Mask]:
         def one(replicate):
@@ -127,7 +142,7 @@ def imp(
 
     def init(roots) -> ImpState:
         theta, mask = draw(roots)
-        state = ImpState(jnp.int32(0), roots, theta, theta, theta, mask)
+        state = ImpState(jnp.int32(0), roots, theta, theta, theta, theta, mask)
         # Committed to a device like all that training returns, or round 1 recompiles.
         return jax.device_put(state, jax.local_devices()[0])
 
@@ -135,7 +150,7 @@ def imp(
     def prepare(state: ImpState, num_keep, hypers) -> Lane:
         """Scores, selects, rewinds and adds the controls: lanes [N, ...]."""
 
-        def one(replicate, init, rewind_point, final, old_mask):
+        def one(replicate, init, rewind_point, begin, final, old_mask):
             def key(name):
                 return rng.stream(state.roots, name, replicate, state.round)
 
@@ -145,13 +160,23 @@ def imp(
                 prunable=prunable,
                 init=init,
                 rewind_point=rewind_point,
+                start=begin,
                 final=final,
                 old_mask=old_mask,
                 mask=old_mask,
+                jitter=jitter,
             )
             mask = selection.select(score_of(context), old_mask, num_keep, groups)
             context = context._replace(key=key("rewind"), mask=mask)
-            params = rewind_to.params(context)
+            params = jax.tree.map(
+                lambda theta, rewound: jnp.where(state.round == 0, theta, rewound),
+                init,
+                rewind_to.params(context),
+            )
+            if pruned != "zero":
+                context = context._replace(key=key("freeze"))
+                frozen = FREEZES[pruned](context)
+                params = jax.tree.map(jnp.where, mask, params, frozen)
             ticket = Lane(params, mask, key("order"), hypers)
             lanes = [ticket]
             for name, samples in controls.items():
@@ -167,6 +192,7 @@ def imp(
             jnp.arange(replicates),
             state.init,
             state.rewind_point,
+            state.start,
             state.final,
             state.mask,
         )
@@ -174,37 +200,50 @@ def imp(
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
 
     @jax.jit
-    def advance(state: ImpState, mask: Mask, trained: Trained) -> ImpState:
+    def advance(state: ImpState, lanes: Lane, trained: Trained) -> ImpState:
         """The next state; the ticket's lanes stand first on the lane axis."""
-        final, mask, reached = jax.tree.map(
+        start, mask, final, reached = jax.tree.map(
             lambda leaf: leaf[:replicates],
-            (trained.final, mask, trained.snapshots[REWIND_POINT]),
+            (lanes.params, lanes.mask, trained.final, trained.snapshots[REWIND_POINT]),
         )
-        rewind_point = jax.tree.map(
-            lambda new, old: jnp.where(state.round == 0, new, old),
-            reached,
-            state.rewind_point,
-        )
+
+        def of_round_0(new, old):
+            return jax.tree.map(
+                lambda new, old: jnp.where(state.round == 0, new, old), new, old
+            )
+
+        if one_shot:  # the dense network is what every round prunes
+            start, mask, final = of_round_0(
+                (start, mask, final), (state.start, state.mask, state.final)
+            )
         return ImpState(
-            state.round + 1, state.roots, state.init, rewind_point, final, mask
+            state.round + 1,
+            state.roots,
+            state.init,
+            of_round_0(reached, state.rewind_point),
+            start,
+            final,
+            mask,
         )
 
     def step(state: ImpState) -> tuple[ImpState, RoundInfo]:
         number = int(state.round)
         start = 0 if number == 0 or rewind_to.restart else rewind_step
-        steps = grid(start)
+        steps = grid(snapshots, start)
+        if number > 0 and not retrain:
+            steps = [start] * len(steps)
         frozen = number > 0 and rewind_to.freeze_schedule
         hypers = {
             "learning_rate": jnp.float32(learning_rate),
             "schedule_offset": jnp.int32(steps[-1] if frozen else 0),
         }
-        lanes = prepare(state, ladder[number], hypers)
+        lanes = prepare(state, rungs[number], hypers)
         trained = run(lanes, jnp.array(steps))
 
         info = RoundInfo(
             round=number,
-            density=sum(ladder[number].values()) / sum(ladder[0].values()),
-            num_keep=ladder[number],
+            density=sum(rungs[number].values()) / sum(rungs[0].values()),
+            num_keep=rungs[number],
             groups=groups,
             prunable=prunable,
             labels=labels,
@@ -213,10 +252,11 @@ def imp(
             old_mask=state.mask,
             trained=trained,
             start=start,
+            keeps_pruned=pruned != "zero",
         )
-        return advance(state, lanes.mask, trained), info
+        return advance(state, lanes, trained), info
 
-    return Algorithm(init, step, ladder)
+    return Algorithm(init, step, rungs)
 
 
 def layer_fractions(

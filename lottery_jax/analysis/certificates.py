@@ -4,6 +4,7 @@ Nearly every public codebase broke one of these at some time: pruned weights tha
 survivors that are not reset, controls that change nothing, counts that are off by one.
 """
 
+import functools
 import math
 
 import jax
@@ -22,7 +23,9 @@ def certify(info: RoundInfo) -> dict:
       CertificateError: what does not hold, where and by how much.
     """
     found = jax.device_get(
-        _measure(info.lanes, info.trained, info.rewound, info.old_mask)
+        _measure(
+            info.lanes, info.trained, info.rewound, info.old_mask, info.keeps_pruned
+        )
     )
     prunable = masks.prunable_names(info.prunable)
     problems = []
@@ -36,7 +39,10 @@ def certify(info: RoundInfo) -> dict:
                 f"{label.replicate}: {np.asarray(amount)[index]}"
             )
 
-    check(found["pruned"] == 0, "pruned weights that are not zero", found["pruned"])
+    frozen = "where they were frozen" if info.keeps_pruned else "zero"
+    check(
+        found["pruned"] == 0, f"pruned weights that are not {frozen}", found["pruned"]
+    )
     check(found["revived"] == 0, "weights revived by the new mask", found["revived"])
     check(found["moved"] == 0, "survivors off their rewind point", found["moved"])
     replicates = sum(label.lane == "ticket" for label in info.labels)
@@ -63,7 +69,7 @@ def certify(info: RoundInfo) -> dict:
     return {
         "round": info.round,
         "holds": [
-            "pruned weights are exactly zero at the early-stop step and at the end",
+            f"pruned weights are exactly {frozen}, at the early-stop step and the end",
             "counts match the ladder",
             "the mask is part of the previous mask",
             *(["survivors start from their rewind point bit for bit"] * has_origin),
@@ -102,8 +108,8 @@ def _log_masks(info: RoundInfo, found: dict) -> float:
     )
 
 
-@jax.jit
-def _measure(lanes, trained, rewound, old_mask) -> dict:
+@functools.partial(jax.jit, static_argnums=4)
+def _measure(lanes, trained, rewound, old_mask, keeps_pruned) -> dict:
     """Counts per lane [N] or per replicate [R]; the ticket's lanes stand first."""
     replicates = len(jax.tree.leaves(old_mask)[0])
 
@@ -133,8 +139,9 @@ def _measure(lanes, trained, rewound, old_mask) -> dict:
         return count(jax.tree.map(compare, tree)) > 0
 
     outside = jax.tree.map(jnp.logical_not, lanes.mask)
+    frozen = jax.tree.map(lambda leaf: leaf if keeps_pruned else 0, lanes.params)
     pruned = sum(
-        count(jax.tree.map(lambda out, leaf: out & (leaf != 0), outside, tree))
+        count(jax.tree.map(lambda out, x, at: out & (x != at), outside, tree, frozen))
         for tree in (trained.final, trained.best)
     )
     mask = first(lanes.mask)

@@ -1,7 +1,86 @@
-"""Means and intervals over replicates."""
+"""Means, ratios and their intervals over replicates.
+
+Replicates are the independent unit: draws within one are averaged before.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy import special
+
+Statistic = Callable[..., np.ndarray]
+"""`statistic(a, b, axis) -> estimate`, of paired values."""
+
+
+def difference(a, b, axis=-1):
+    """Mean of a - b."""
+    return np.mean(a - b, axis)
+
+
+def ratio_of_means(a, b, axis=-1):
+    """Mean of a over mean of b: few extreme replicates move it little."""
+    return np.mean(a, axis) / np.mean(b, axis)
+
+
+def mean_of_ratios(a, b, axis=-1):
+    """Mean of a / b: every replicate counts the same."""
+    return np.mean(a / b, axis)
+
+
+def paired_bootstrap(
+    a, b, statistic: Statistic, level: float = 0.95, resamples: int = 9999
+) -> tuple[float, float, float]:
+    """Interval of a statistic of pairs by resampling replicates: (low, high, error).
+
+    Bias-corrected and accelerated (Efron 1987; scipy.stats.bootstrap), always with the
+    same random numbers. Below ten replicates it is somewhat too narrow.
+
+    Args:
+      a, b: one number per replicate each [R].
+      statistic: of pairs.
+      level: coverage.
+      resamples: how many are drawn.
+
+    Returns:
+      Bounds, and the standard error; NaN with fewer than two replicates or with numbers
+      that are not finite.
+    """
+    from scipy import stats  # half a second: not before a claim is judged
+
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if len(a) < 2 or not np.isfinite([a, b]).all():
+        return np.nan, np.nan, np.nan
+    alone = [statistic(np.delete(a, i), np.delete(b, i)) for i in range(len(a))]
+    if np.ptp(alone) == 0:  # the same whoever is left out: no spread to resample
+        return float(alone[0]), float(alone[0]), 0.0
+    found = stats.bootstrap(
+        (a, b),
+        statistic,
+        paired=True,
+        vectorized=True,
+        confidence_level=level,
+        n_resamples=resamples,
+        rng=np.random.default_rng(0),
+    )
+    low, high = found.confidence_interval
+    return float(low), float(high), float(found.standard_error)
+
+
+def minimum_detectable_effect(
+    error: float, num: int, level: float = 0.95, power: float = 0.8
+) -> float:
+    """The least true effect that so many replicates would find with this power.
+
+    Args:
+      error: standard error of the estimate.
+      num: replicates.
+      level: coverage of the interval that must exclude no effect.
+      power: probability of finding it.
+    """
+    if num < 2:
+        return np.nan
+    quantiles = special.stdtrit(num - 1, [(1 + level) / 2, power])
+    return float(error * quantiles.sum())
 
 
 def confidence_interval(values, level: float = 0.95) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 console = Console(highlight=False, soft_wrap=True)
@@ -90,6 +91,24 @@ def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
     for path in figures:
         say(f"figure: {path}")
     say(f"tables: lottery_jax.load_results({str(workdir)!r}).summary and .curves")
+
+
+def show_verdicts(verdicts: pd.DataFrame, path: Path):
+    """A table of claims: what the paper says, what was found, the verdict.
+
+    Args:
+      verdicts: of `claims.judge`.
+      path: where it stands in full.
+    """
+    table = Table(title="claims, with 95 % intervals over replicates")
+    for name in ("claim", "paper", "found", "verdict"):
+        table.add_column(name, overflow="fold")
+    for row in verdicts.itertuples():
+        found = f"{row.estimate:.3g} [{row.low:.3g}, {row.high:.3g}]"
+        cells = (f"{row.id}: {row.statement}", row.expected, found, row.verdict)
+        table.add_row(*map(escape, cells))
+    console.print(table)
+    say(f"claims: {path}")
 
 
 def _duration(seconds: float) -> str:

@@ -34,6 +34,9 @@ from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import ResultsError
 from lottery_jax.tickets import masks
 
+CHANGE_NO_NUMBER = ("claims", "compilation_cache")
+"""Fields of a config that may differ when a run goes on."""
+
 LEADING = ["round", "lane", "sample", "replicate", "density", "kept", "early_stop_step"]
 
 
@@ -222,6 +225,20 @@ def commit(
     return summary
 
 
+def write_text(workdir: Path, name: str, text: str) -> Path:
+    """A file of a run, in place of an older one; returns its path.
+
+    Raises:
+      ResultsError: disk full, not writable.
+    """
+    path = workdir / name
+    with _writing(workdir):
+        beside = path.with_name(f".writing-{name}")
+        beside.write_text(text)
+        beside.replace(path)
+    return path
+
+
 def _packed_masks(info: RoundInfo, replicates: int) -> dict[str, np.ndarray]:
     """Eight weights to a byte, per prunable leaf; see `load_masks`."""
     packed = {}
@@ -359,9 +376,8 @@ def _plain(config: dict) -> dict:
 
 
 def _check_same(workdir: Path, stored: dict, config: dict):
-    # Where compiled programs are kept changes no number.
     one, other = (
-        {name: value for name, value in each.items() if name != "compilation_cache"}
+        {name: value for name, value in each.items() if name not in CHANGE_NO_NUMBER}
         for each in (stored, config)
     )
     differing = sorted(_differences(one, other))

@@ -4,21 +4,25 @@ A control trains on the same data in the same order with the same hyper-paramete
 it loses against the ticket is the worth of the one thing that was taken away.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from lottery_jax.tickets import masks, selection
+from lottery_jax.tickets.reinitialization import REINITS, Draw
 from lottery_jax.types import Context, Lane
 
+Control = Callable[[Context], Lane]
 
-def reinit(context: Context) -> Lane:
-    """Same mask, fresh initialisation (arXiv:1803.03635, sec. 2: "random reinit").
+
+def reinitialized(draw: Draw) -> Control:
+    """Same mask, other weights (arXiv:1803.03635, sec. 2: "random reinit").
 
     With a late rewind step it trains as long as the ticket, from step k of the
-    schedule, so it has had k steps less in all.
+    schedule, so what is drawn fresh has had k steps less in all.
     """
-    params, _ = context.model.init(context.key)
-    return context.lane._replace(params=params)
+    return lambda context: context.lane._replace(params=draw(context))
 
 
 def shuffle(context: Context) -> Lane:
@@ -60,5 +64,12 @@ def _per_leaf(context: Context, draw):
     return jax.tree.unflatten(structure, drawn)
 
 
-CONTROLS = {"random": random, "reinit": reinit, "shuffle": shuffle}
+CONTROLS = {
+    "random": random,
+    "shuffle": shuffle,
+    **{name: reinitialized(draw) for name, draw in REINITS.items()},
+}
 """Name -> `control(context) -> lane`."""
+
+OF_THE_MASK = ("random", "shuffle")
+"""Controls that have another mask than the ticket; all others have other weights."""

@@ -10,12 +10,15 @@ continue        theta_T    0 to T             schedule from step 0
 
 k = 0 with `weights` is the original lottery ticket: back to theta_0. `continue` is
 Frankle & Carbin's strategy 2 (arXiv:1803.03635, app. B). The optimizer's state starts
-anew in every round.
+anew in every round. Every name in `REINITS` is a rewind too: other values in place of
+theta_k, on the schedule of `weights`; `zero_if_shrunk` is Zhou et al.'s Variant 2.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lottery_jax.tickets.freezing import zero_if_shrunk
+from lottery_jax.tickets.reinitialization import REINITS
 from lottery_jax.types import Context, Params
 
 
@@ -51,5 +54,7 @@ REWINDS = {
     "fine_tune": Rewind(keep_final, "final", freeze_schedule=True),
     "learning_rate": Rewind(keep_final, "final"),
     "weights": Rewind(to_rewind_point, "rewind_point"),
+    "zero_if_shrunk": Rewind(zero_if_shrunk),
+    **{name: Rewind(draw) for name, draw in REINITS.items()},
 }
 """Name -> `Rewind`."""

@@ -1,4 +1,4 @@
-"""How many weights to keep: geometric ladders in integers, made once, on the host."""
+"""How many weights to keep: ladders in integers, made once, on the host."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -9,7 +9,7 @@ Ladder = list[dict[str, int]]
 """Weights to keep: one dict per round (round 0 = dense), group of leaves -> count."""
 
 
-def num_keep(num: int, fraction: float) -> int:
+def num_keep(num: int, fraction: float | Fraction) -> int:
     """All but exactly round(fraction * num), half to even, in rational arithmetic.
 
     `Fraction(str(...))` is the decimal number that was written in the config; the
@@ -35,17 +35,43 @@ def geometric(
       ConfigError: a round that would leave a group without weights.
     """
     ladder = [dict(sizes)]
-    for number in range(1, rounds + 1):
-        keep = {
-            name: num_keep(num, fractions[name]) for name, num in ladder[-1].items()
-        }
-        for name, num in keep.items():
-            if num == 0:
+    for _ in range(rounds):
+        ladder.append(
+            {name: num_keep(num, fractions[name]) for name, num in ladder[-1].items()}
+        )
+    return _without_empty(ladder, fractions)
+
+
+def linear(
+    sizes: Mapping[str, int], fractions: Mapping[str, float], rounds: int
+) -> Ladder:
+    """Each round drops the same part of what there was at first (Keras LTH API).
+
+    Arguments, result and errors as of `geometric`, but that the fractions are of the
+    sizes.
+    """
+
+    def keep(name, number):
+        return num_keep(sizes[name], number * Fraction(str(fractions[name])))
+
+    ladder = [
+        {name: keep(name, number) for name in sizes} for number in range(rounds + 1)
+    ]
+    return _without_empty(ladder, fractions)
+
+
+def _without_empty(ladder: Ladder, fractions: Mapping[str, float]) -> Ladder:
+    for number, (before, after) in enumerate(zip(ladder, ladder[1:], strict=False), 1):
+        for name, num in after.items():
+            if num <= 0:
                 raise ConfigError(
                     "algorithm.rounds",
-                    f"round {number} would empty {name}: {ladder[-1][name]} weights "
-                    f"left, {fractions[name]} of them pruned; take fewer rounds "
-                    "or a smaller prune fraction",
+                    f"round {number} would empty {name}: {before[name]} of "
+                    f"{ladder[0][name]} weights left, prune fraction "
+                    f"{fractions[name]}; take fewer rounds or a smaller fraction",
                 )
-        ladder.append(keep)
     return ladder
+
+
+LADDERS = {"geometric": geometric, "linear": linear}
+"""Name -> `ladder(sizes, fractions, rounds)`."""

@@ -33,6 +33,7 @@ def make_train(
     batch_size: int,
     snapshots: Mapping[str, int] | None = None,
     test_curve: bool = False,
+    keep_pruned: bool = False,
 ) -> Train:
     """Builds `train(lane, data, grid) -> Trained`, a pure function.
 
@@ -47,6 +48,7 @@ def make_train(
       batch_size: examples per step.
       snapshots: name -> step (on the grid) at which to keep the params.
       test_curve: evaluate the test split at every evaluation too.
+      keep_pruned: pruned weights stay at what the lane has for them; else they are 0.
 
     Returns:
       `train`; its `grid` (int32 [T], rising) holds the steps at which to evaluate, the
@@ -59,7 +61,7 @@ def make_train(
         order = batches(lane.key, len(examples.x), batch_size, steps)
         # Batch statistics start anew with every lane: training never reads them.
         _, model_state = task.model.init(jax.random.key(0))
-        start = masks.apply(lane.params, lane.mask)
+        start = lane.params if keep_pruned else masks.apply(lane.params, lane.mask)
 
         def learning_rate(count):
             step = grid[0] + count + lane.hypers["schedule_offset"]

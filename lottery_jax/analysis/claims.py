@@ -1,0 +1,194 @@
+"""A paper's statements as data, judged with the replicates of a run.
+
+A claim compares one quantity of one lane in one round with another, and says what the
+paper found and how far from it still counts. It is reproduced where the whole interval
+of the estimate lies in that range, not reproduced where all of it lies outside, and
+underpowered otherwise: more replicates are needed.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from lottery_jax.analysis import statistics
+from lottery_jax.errors import ConfigError, nearest
+
+FIELDS = {
+    "id": None,  # how the claim is called
+    "statement": None,  # in a few words
+    "quantity": None,  # column of the summary
+    "lane": "ticket",
+    "round": None,
+    "versus_lane": "ticket",
+    "versus_round": 0,
+    "measure": "difference",  # in MEASURES
+    "relation": "about",  # in RELATIONS
+    "expected": None,  # the paper's value, in the measure's unit
+    "tolerance": 0.0,  # by which it may be missed, in the same unit
+}
+"""Fields of a claim with their defaults; None: must be given."""
+
+RELATIONS = ("about", "at_least", "at_most")
+
+MEASURES = {
+    "difference": statistics.difference,
+    "points": lambda a, b, axis=-1: 100 * statistics.difference(a, b, axis),
+    "ratio": lambda a, b, axis=-1: statistics.ratio_of_means(b, a, axis),
+    "percent_earlier": lambda a, b, axis=-1: (
+        100 * (1 - statistics.ratio_of_means(a, b, axis))
+    ),
+    "percent": lambda a, b, axis=-1: 100 * np.mean(a, axis),
+}
+"""Name -> statistic of (the lane's values, those it is compared with): the difference;
+in percentage points; how many times as large the other's is; how many percent smaller
+the lane's is; the lane's alone in percent."""
+
+BY_REPLICATE = {
+    "ratio": lambda a, b, axis=-1: statistics.mean_of_ratios(b, a, axis),
+    "percent_earlier": lambda a, b, axis=-1: (
+        100 * (1 - statistics.mean_of_ratios(a, b, axis))
+    ),
+}
+"""The same for every replicate, then averaged, where that is another number."""
+
+QUANTITIES = ("early_stop_step",) + tuple(
+    f"{when}{what}"
+    for when in ("early_stop_test_", "test_", "validation_", "train_")
+    for what in ("accuracy", "loss")
+)
+
+
+def complete(claim: Mapping) -> dict:
+    """The claim with its defaults.
+
+    Raises:
+      ConfigError: a field that there is not, or a missing one.
+    """
+    name = f"claims.{claim.get('id', '?')}"
+    for field in claim:
+        if field not in FIELDS:
+            raise ConfigError(
+                f"{name}.{field}", f"no such field; {nearest(field, FIELDS)}"
+            )
+    missing = [f for f, value in FIELDS.items() if value is None and f not in claim]
+    if missing:
+        raise ConfigError(name, f"lacks {', '.join(missing)}")
+    return {**FIELDS, **claim}
+
+
+def validate(claims: Iterable[Mapping], lanes: Iterable[str], rounds: int) -> None:
+    """Refuses claims about what a run will not have.
+
+    Args:
+      claims: of the config.
+      lanes: names of the lanes of the run.
+      rounds: number of the last round.
+
+    Raises:
+      ConfigError: the claim, its field, and what it may be.
+    """
+    names = set()
+    for claim in map(complete, claims):
+        name = f"claims.{claim['id']}"
+        if claim["id"] in names:
+            raise ConfigError(name, "is there twice")
+        names.add(claim["id"])
+        choices = {
+            "quantity": QUANTITIES,
+            "lane": lanes,
+            "versus_lane": lanes,
+            "measure": MEASURES,
+            "relation": RELATIONS,
+        }
+        for field, valid in choices.items():
+            if claim[field] not in valid:
+                problem = f"no {claim[field]!r}; {nearest(claim[field], valid)}"
+                raise ConfigError(f"{name}.{field}", problem)
+        for field in ("round", "versus_round"):
+            if claim[field] not in range(rounds + 1):
+                problem = f"{claim[field]}: the run has rounds 0 to {rounds}"
+                raise ConfigError(f"{name}.{field}", problem)
+        if not claim["tolerance"] >= 0:
+            problem = f"{claim['tolerance']}: expected at least 0"
+            raise ConfigError(f"{name}.tolerance", problem)
+
+
+def judge(summary: pd.DataFrame, claims: Iterable[Mapping]) -> pd.DataFrame:
+    """One row per claim: estimate, interval, verdict.
+
+    Args:
+      summary: of `load_results`.
+      claims: dicts with the `FIELDS`.
+
+    Returns:
+      Columns id, statement, density (of the lane's round), expected (with the relation
+      and the tolerance), estimate, low, high (95 %, paired bootstrap over replicates),
+      by_replicate (the mean of ratios where the estimate is a ratio of means),
+      detectable (the least effect that so many replicates would find four times in
+      five), replicates, verdict.
+    """
+    return pd.DataFrame([_judge_one(summary, complete(claim)) for claim in claims])
+
+
+def _judge_one(summary, claim):
+    ours, density = _values(summary, claim, claim["lane"], claim["round"])
+    other, _ = _values(summary, claim, claim["versus_lane"], claim["versus_round"])
+    measure = MEASURES[claim["measure"]]
+    by_replicate = BY_REPLICATE.get(claim["measure"], measure)
+    low, high, error = statistics.paired_bootstrap(ours, other, measure)
+    bounds = {
+        "about": (-claim["tolerance"], claim["tolerance"]),
+        "at_least": (-claim["tolerance"], np.inf),
+        "at_most": (-np.inf, claim["tolerance"]),
+    }
+    least, most = (claim["expected"] + by for by in bounds[claim["relation"]])
+    if least <= low and high <= most:
+        verdict = "reproduced"
+    elif high < least or low > most:
+        verdict = "not reproduced"
+    else:
+        verdict = "underpowered"
+    tolerance = f" +- {claim['tolerance']:g}" if claim["tolerance"] else ""
+    relation = claim["relation"].replace("_", " ")
+    return {
+        "id": claim["id"],
+        "statement": claim["statement"],
+        "density": density,
+        "expected": f"{relation} {claim['expected']:g}{tolerance}",
+        "estimate": float(measure(ours, other)),
+        "low": low,
+        "high": high,
+        "by_replicate": float(by_replicate(ours, other)),
+        "detectable": statistics.minimum_detectable_effect(error, len(ours)),
+        "replicates": len(ours),
+        "verdict": verdict,
+    }
+
+
+def _values(summary, claim, lane, number):
+    """One number per replicate [R], draws of a control averaged; and the density."""
+    rows = summary[(summary.lane == lane) & (summary["round"] == number)]
+    values = rows.groupby("replicate")[claim["quantity"]].mean()
+    return values.to_numpy(np.float64), rows.density.iloc[0]
+
+
+def to_markdown(verdicts: pd.DataFrame) -> str:
+    """The table for people, percentages with two decimals."""
+    head = ("claim", "percent of weights", "paper", "estimate", "95 % interval",
+            "by replicate", "detectable", "replicates", "verdict")  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for row in verdicts.itertuples():
+        cells = (
+            f"{row.id}: {row.statement}",
+            f"{100 * row.density:.1f}",
+            row.expected,
+            f"{row.estimate:.3g}",
+            f"{row.low:.3g} to {row.high:.3g}",
+            f"{row.by_replicate:.3g}",
+            f"{row.detectable:.2g}",
+            f"{row.replicates}",
+            f"**{row.verdict}**",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

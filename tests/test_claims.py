@@ -1,0 +1,167 @@
+"""Intervals, effects and verdicts against closed forms and made tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lottery_jax.analysis import claims, statistics
+from lottery_jax.errors import ConfigError
+from tests import helpers
+
+CLAIM = {
+    "id": "C1", "statement": "gains", "quantity": "test_accuracy", "round": 1,
+    "measure": "points", "relation": "about", "expected": 1.0, "tolerance": 0.5,
+}  # fmt: skip
+
+
+def summary(gains, samples=1):
+    """Dense at 90 %, a ticket and a control that gain so many points; R replicates."""
+    rows = [
+        {
+            "round": number, "lane": lane, "sample": sample, "replicate": replicate,
+            "density": 0.8**number, "early_stop_step": 100 * (replicate + 1),
+            "test_accuracy": 0.9 + number * (gain + sample) / 100,
+        }
+        for number in (0, 1)
+        for lane in ("ticket", "reinit")
+        for sample in range(samples if lane == "reinit" else 1)
+        for replicate, gain in enumerate(gains)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_bootstrap_of_a_mean_is_about_students_interval():
+    values = np.random.default_rng(0).normal(3, 2, 40)
+    low, high, error = statistics.paired_bootstrap(
+        values, np.zeros(40), statistics.difference
+    )
+    expected = stats.t.interval(0.95, 39, values.mean(), stats.sem(values))
+    np.testing.assert_allclose([low, high], expected, atol=0.1)
+    assert abs(error / stats.sem(values) - 1) < 0.05
+
+
+def test_the_bootstrap_keeps_pairs():
+    """Large common swings, a small constant gain: pairs see it, groups do not."""
+    b = np.random.default_rng(0).normal(0, 10, 12)
+    a = b + 1 + np.random.default_rng(1).normal(0, 0.1, 12)
+    low, high, _ = statistics.paired_bootstrap(a, b, statistics.difference)
+    assert 0.8 < low < 1 < high < 1.2
+
+
+def test_the_bootstrap_covers():
+    """A nominal 95 % interval of 20 replicates: at least 88 % in 200 trials."""
+    values = np.random.default_rng(0)
+    inside = 0
+    for _ in range(200):
+        a = values.normal(1, 1, 20)
+        low, high, _ = statistics.paired_bootstrap(
+            a, np.zeros(20), statistics.difference, resamples=500
+        )
+        inside += low <= 1 <= high
+    assert 176 <= inside <= 199
+
+
+def test_degenerate_intervals():
+    ones = np.ones(5)
+    same = statistics.paired_bootstrap(ones + 1, ones, statistics.ratio_of_means)
+    assert same == (2, 2, 0)
+    for a in ([1.0], [1.0, np.nan, 2.0]):
+        found = statistics.paired_bootstrap(a, np.ones(len(a)), statistics.difference)
+        assert np.isnan(found).all()
+
+
+def test_both_estimators_of_a_ratio():
+    a, b = np.array([100.0, 400.0]), np.array([50.0, 100.0])
+    assert statistics.ratio_of_means(a, b) == 500 / 150
+    assert statistics.mean_of_ratios(a, b) == 3
+
+
+def test_the_minimum_detectable_effect_is_found_four_times_in_five():
+    num, sd = 10, 1.0
+    effect = statistics.minimum_detectable_effect(sd / np.sqrt(num), num)
+    values = np.random.default_rng(0).normal(effect, sd, (4000, num))
+    half = stats.t.ppf(0.975, num - 1) * values.std(1, ddof=1) / np.sqrt(num)
+    assert abs((values.mean(1) - half > 0).mean() - 0.8) < 0.03
+    assert np.isnan(statistics.minimum_detectable_effect(1.0, 1))
+
+
+@pytest.mark.parametrize(
+    ("gains", "changes", "verdict"),
+    [
+        ([0.9, 1.0, 1.1, 1.0], {}, "reproduced"),
+        ([2.0, 2.1, 2.2, 1.9], {}, "not reproduced"),
+        ([0.1, 1.0, 2.0, 0.9], {}, "underpowered"),
+        ([2.0, 2.1, 2.2, 1.9], {"relation": "at_least"}, "reproduced"),
+        ([2.0, 2.1, 2.2, 1.9], {"relation": "at_most"}, "not reproduced"),
+        ([1.0], {}, "underpowered"),
+        ([np.nan, 1.0, 1.0], {}, "underpowered"),
+    ],
+)
+def test_verdicts(gains, changes, verdict):
+    (row,) = claims.judge(summary(gains), [CLAIM | changes]).itertuples()
+    assert row.verdict == verdict and row.replicates == len(gains)
+    assert row.density == 0.8
+    np.testing.assert_allclose(row.estimate, np.mean(gains))
+
+
+def test_draws_of_a_control_count_once():
+    """Three draws that gain 0, 1 and 2 more: one number per replicate."""
+    claim = CLAIM | {"lane": "reinit", "expected": 2.0}
+    (row,) = claims.judge(summary([1.0, 1.1, 0.9], 3), [claim]).itertuples()
+    assert row.replicates == 3 and row.verdict == "reproduced"
+
+
+def test_speed_ups_say_both_estimates():
+    table = summary([0, 0, 0])
+    steps = np.array([100.0, 200, 600])
+    table.loc[(table.lane == "ticket") & (table["round"] == 1), "early_stop_step"] = 100
+    table.loc[(table.lane == "ticket") & (table["round"] == 0), "early_stop_step"] = (
+        steps
+    )
+    claim = CLAIM | {"quantity": "early_stop_step", "measure": "percent_earlier"}
+    (row,) = claims.judge(table, [claim]).itertuples()
+    np.testing.assert_allclose(row.estimate, 100 * (1 - 100 / steps.mean()))
+    np.testing.assert_allclose(row.by_replicate, 100 * (1 - np.mean(100 / steps)))
+    (row,) = claims.judge(table, [claim | {"measure": "ratio"}]).itertuples()
+    np.testing.assert_allclose(row.estimate, steps.mean() / 100)
+    assert "| **" in claims.to_markdown(claims.judge(table, [claim]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lane": "shufle"}, "claims.C1.lane: no 'shufle'"),
+        ({"versus_lane": "shuffle"}, "claims.C1.versus_lane: no 'shuffle'"),
+        ({"round": 4}, "claims.C1.round: 4: the run has rounds 0 to 3"),
+        ({"versus_round": -1}, "claims.C1.versus_round: -1"),
+        ({"quantity": "accuracy"}, "claims.C1.quantity: no 'accuracy'"),
+        ({"measure": "points_"}, "claims.C1.measure: no 'points_'"),
+        ({"relation": "equals"}, "claims.C1.relation: no 'equals'"),
+        ({"tolerance": -1}, "claims.C1.tolerance: -1"),
+        ({"rounds": 3}, "claims.C1.rounds: no such field"),
+    ],
+)
+def test_claims_about_what_a_run_will_not_have_are_refused(changes, message):
+    with pytest.raises(ConfigError) as error:
+        claims.validate([CLAIM | changes], ["ticket", "reinit"], 3)
+    assert message in str(error.value)
+
+
+def test_a_claim_needs_its_fields_and_a_name_of_its_own():
+    with pytest.raises(ConfigError, match="claims.C1: lacks statement, quantity"):
+        claims.validate([{"id": "C1"}], ["ticket"], 3)
+    with pytest.raises(ConfigError, match="claims.C1: is there twice"):
+        claims.validate([CLAIM, CLAIM], ["ticket"], 3)
+
+
+def test_a_run_ends_with_its_verdicts_and_claims_may_come_later(tmp_path, capsys):
+    from lottery_jax import experiment
+
+    config = helpers.tiny_config(algorithm__rounds=1)
+    experiment.run(config, tmp_path / "run")
+    assert not (tmp_path / "run/claims.md").exists()
+    config.claims = (CLAIM,)
+    experiment.run(config, tmp_path / "run")
+    text = (tmp_path / "run/claims.md").read_text()
+    assert "C1: gains" in text and "C1: gains" in capsys.readouterr().out
