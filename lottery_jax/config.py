@@ -20,8 +20,12 @@ from lottery_jax.training.lanes import PLANS
 from lottery_jax.training.optimizers import OPTIMIZERS, SCHEDULES
 
 
-def default() -> ConfigDict:
-    """A complete config: LeNet-like MLP on digits, iterative magnitude pruning."""
+def default(algorithm: str = "imp") -> ConfigDict:
+    """A complete config: LeNet-like MLP on digits.
+
+    Args:
+      algorithm: name in `ALGORITHMS`, which decides the fields of `config.algorithm`.
+    """
     config = ConfigDict()
 
     config.data = ConfigDict()
@@ -56,29 +60,14 @@ def default() -> ConfigDict:
     # dense layers and on CPUs; auto: the faster in a trial at the density of the round
     config.train.execution = "auto"
 
-    config.algorithm = ConfigDict()
-    config.algorithm.name = "imp"
-    config.algorithm.rounds = 10  # rounds of pruning after the dense round 0
-    # Per round: of the weights left (ladder geometric), of all there were (linear).
-    config.algorithm.prune_fraction = 0.2
-    config.algorithm.conv_prune_fraction = config_dict.placeholder(float)  # None: same
-    # None: half of prune_fraction layerwise, the same globally; 0: never pruned.
-    config.algorithm.output_prune_fraction = config_dict.placeholder(float)
-    config.algorithm.scope = "layerwise"  # who competes: layerwise, global
-    config.algorithm.score = "magnitude"  # what to keep
-    config.algorithm.rewind = "weights"  # what survivors are reset to
-    config.algorithm.rewind_step = 0  # optimizer step k of the rewind point; 0: init
-    config.algorithm.pruned = "zero"  # what pruned weights are frozen at
-    config.algorithm.ladder = "geometric"  # how many weights to keep
-    config.algorithm.one_shot = False  # every round prunes the network of round 0
-    config.algorithm.retrain = True  # False (one_shot only): evaluate, do not train
-    config.algorithm.jitter = 0.1  # of `jitter`, in standard deviations of the init
+    config.algorithm = FIELDS[algorithm]()
 
     # Lanes beside the ticket, number per replicate. `random` and `shuffle` have another
     # mask with the same counts, all others (tickets/reinitialization.py) other weights.
     config.controls = ConfigDict(dict.fromkeys(sorted(CONTROLS), 0))
-    config.controls.random = 1
-    config.controls.reinit = 1
+    if algorithm == "imp":
+        config.controls.random = 1
+        config.controls.reinit = 1
 
     config.lanes = ConfigDict()
     config.lanes.plan = "auto"  # vmap, map in chunks, or auto: the faster in a trial
@@ -100,6 +89,40 @@ def default() -> ConfigDict:
     # Keep compiled programs in the user's cache directory, for the next start.
     config.compilation_cache = True
     return config
+
+
+def _imp() -> ConfigDict:
+    fields = ConfigDict()
+    fields.name = "imp"
+    fields.rounds = 10  # rounds of pruning after the dense round 0
+    # Per round: of the weights left (ladder geometric), of all there were (linear).
+    fields.prune_fraction = 0.2
+    fields.conv_prune_fraction = config_dict.placeholder(float)  # None: same
+    # None: half of prune_fraction layerwise, the same globally; 0: never pruned.
+    fields.output_prune_fraction = config_dict.placeholder(float)
+    fields.scope = "layerwise"  # who competes: layerwise, global
+    fields.score = "magnitude"  # what to keep
+    fields.rewind = "weights"  # what survivors are reset to
+    fields.rewind_step = 0  # optimizer step k of the rewind point; 0: init
+    fields.pruned = "zero"  # what pruned weights are frozen at
+    fields.ladder = "geometric"  # how many weights to keep
+    fields.one_shot = False  # every round prunes the network of round 0
+    fields.retrain = True  # False (one_shot only): evaluate, do not train
+    fields.jitter = 0.1  # of `jitter`, in standard deviations of the init
+    return fields
+
+
+def _supermask() -> ConfigDict:
+    fields = ConfigDict()
+    fields.name = "supermask"
+    fields.initial_logits = (0.0,)  # of all weights at first, one per round
+    fields.rescale = False  # kernels by size over number kept (DWR)
+    fields.samples = 10  # masks over which an accuracy is averaged
+    return fields
+
+
+FIELDS = {"imp": _imp, "supermask": _supermask}
+"""Name of an algorithm -> its fields."""
 
 
 def parse_arg(arg: str | None, presets: dict, config: ConfigDict) -> ConfigDict:
@@ -128,7 +151,9 @@ def validate(config: ConfigDict) -> None:
     Raises:
       ConfigError: the field, its value and what it may be.
     """
-    _check_names(config, default())
+    _check_names(config, default(), ("algorithm", "controls"))
+    _choice(config, "algorithm.name", ALGORITHMS)
+    _check_names(config.algorithm, FIELDS[config.algorithm.name](), (), "algorithm.")
     _choice(config, "data.name", DATASETS)
     _choice(config, "data.standardize", STANDARDIZE)
     _choice(config, "model.name", MODELS)
@@ -175,44 +200,14 @@ def validate(config: ConfigDict) -> None:
             problem = f"{step}: expected steps between 0 and {train.steps}"
             raise ConfigError("train.milestones", problem)
 
-    algorithm = config.algorithm
-    _choice(config, "algorithm.name", ALGORITHMS)
-    _choice(config, "algorithm.scope", SCOPES)
-    _choice(config, "algorithm.score", SCORES)
-    _choice(config, "algorithm.rewind", REWINDS)
-    _at_least(config, "algorithm.rounds", 1)
-    _fraction(config, "algorithm.prune_fraction")
-    for field in ("conv_prune_fraction", "output_prune_fraction"):
-        if algorithm[field]:
-            _fraction(config, f"algorithm.{field}")
-    if not 0 <= algorithm.rewind_step < train.steps:
-        problem = (
-            f"{algorithm.rewind_step}: expected 0 to steps - 1 = {train.steps - 1}"
-        )
-        raise ConfigError("algorithm.rewind_step", problem)
-    _choice(config, "algorithm.pruned", FREEZES)
-    _choice(config, "algorithm.ladder", LADDERS)
-    _positive(config, "algorithm.jitter")
-    if not algorithm.retrain and not algorithm.one_shot:
-        problem = "False: what is not trained can be pruned once; set one_shot"
-        raise ConfigError("algorithm.retrain", problem)
-    if algorithm.pruned != "zero" and train.execution == "sparse":
-        problem = f"sparse: pruned weights are not zero (pruned={algorithm.pruned})"
-        raise ConfigError("train.execution", problem)
-    if REWINDS[algorithm.rewind].restart and algorithm.rewind_step:
-        problem = f"{algorithm.rewind_step}: rewind={algorithm.rewind} restarts at 0"
-        raise ConfigError("algorithm.rewind_step", problem)
-
+    CHECKS[config.algorithm.name](config)
     for name in config.controls:
         if name not in CONTROLS:
             problem = f"no such control; {nearest(name, CONTROLS)}"
             raise ConfigError(f"controls.{name}", problem)
         _at_least(config, f"controls.{name}", 0)
-        if name in OF_THE_MASK and algorithm.pruned != "zero" and config.controls[name]:
-            problem = f"another mask has other frozen weights ({algorithm.pruned})"
-            raise ConfigError(f"controls.{name}", f"is for pruned=zero: {problem}")
     there = [name for name, number in config.controls.items() if number]
-    claims.validate(config.claims, ["ticket", *there], algorithm.rounds)
+    claims.validate(config.claims, ["ticket", *there], _last_round(config))
     _choice(config, "lanes.plan", PLANS)
     _at_least(config, "lanes.chunk", 1)
     if config.lanes.memory_gb is not None:
@@ -226,8 +221,60 @@ def validate(config: ConfigDict) -> None:
                 raise ConfigError(f"seed.{name}", problem)
 
 
-def _check_names(config, reference: ConfigDict, prefix: str = ""):
-    """Every group and field of `default()` and no other; controls are `CONTROLS`."""
+def _check_imp(config: ConfigDict):
+    algorithm = config.algorithm
+    _choice(config, "algorithm.scope", SCOPES)
+    _choice(config, "algorithm.score", SCORES)
+    _choice(config, "algorithm.rewind", REWINDS)
+    _at_least(config, "algorithm.rounds", 1)
+    _fraction(config, "algorithm.prune_fraction")
+    for field in ("conv_prune_fraction", "output_prune_fraction"):
+        if algorithm[field]:
+            _fraction(config, f"algorithm.{field}")
+    if not 0 <= algorithm.rewind_step < config.train.steps:
+        problem = (
+            f"{algorithm.rewind_step}: expected 0 to steps - 1 = "
+            f"{config.train.steps - 1}"
+        )
+        raise ConfigError("algorithm.rewind_step", problem)
+    _choice(config, "algorithm.pruned", FREEZES)
+    _choice(config, "algorithm.ladder", LADDERS)
+    _positive(config, "algorithm.jitter")
+    if not algorithm.retrain and not algorithm.one_shot:
+        problem = "False: what is not trained can be pruned once; set one_shot"
+        raise ConfigError("algorithm.retrain", problem)
+    if algorithm.pruned != "zero" and config.train.execution == "sparse":
+        problem = f"sparse: pruned weights are not zero (pruned={algorithm.pruned})"
+        raise ConfigError("train.execution", problem)
+    if REWINDS[algorithm.rewind].restart and algorithm.rewind_step:
+        problem = f"{algorithm.rewind_step}: rewind={algorithm.rewind} restarts at 0"
+        raise ConfigError("algorithm.rewind_step", problem)
+    for name in OF_THE_MASK:
+        if algorithm.pruned != "zero" and config.controls.get(name):
+            problem = f"another mask has other frozen weights ({algorithm.pruned})"
+            raise ConfigError(f"controls.{name}", f"is for pruned=zero: {problem}")
+
+
+def _check_supermask(config: ConfigDict):
+    _at_least(config, "algorithm.samples", 1)
+    logits = config.algorithm.initial_logits
+    if not logits or not all(abs(logit) < float("inf") for logit in logits):
+        problem = f"{logits}: expected a number for every round"
+        raise ConfigError("algorithm.initial_logits", problem)
+    if config.train.execution == "sparse":
+        raise ConfigError("train.execution", "sparse: every weight takes part here")
+    for name in OF_THE_MASK:
+        if config.controls.get(name):
+            problem = "the mask is what is learned; controls have other weights"
+            raise ConfigError(f"controls.{name}", problem)
+
+
+CHECKS = {"imp": _check_imp, "supermask": _check_supermask}
+"""Name of an algorithm -> what its fields may be."""
+
+
+def _check_names(config, reference: ConfigDict, apart: tuple = (), prefix: str = ""):
+    """Every group and field of `reference` and no other; groups `apart` are free."""
     if not isinstance(config, ConfigDict):
         problem = f"expected a group of fields, got {config!r}"
         raise ConfigError(prefix.rstrip(".") or "(all)", problem)
@@ -238,8 +285,15 @@ def _check_names(config, reference: ConfigDict, prefix: str = ""):
     for name in reference:
         if name not in config:
             raise ConfigError(f"{prefix}{name}", "is missing")
-        if name != "controls" and isinstance(reference[name], ConfigDict):
-            _check_names(config[name], reference[name], f"{prefix}{name}.")
+        if name not in apart and isinstance(reference[name], ConfigDict):
+            _check_names(config[name], reference[name], (), f"{prefix}{name}.")
+
+
+def _last_round(config) -> int:
+    fields = config.algorithm
+    return (
+        len(fields.initial_logits) - 1 if "initial_logits" in fields else fields.rounds
+    )
 
 
 def _get(config, field):

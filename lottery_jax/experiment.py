@@ -101,9 +101,7 @@ def _rounds(algorithm: Algorithm, task: Task, roots, workdir: Path, done, last):
         certificate = certify(info)
         seconds = time.perf_counter() - start
         compiling = cache.compile_seconds() - compiled
-        columns = cost.measure(task.model, info.lanes.mask, shape) | {
-            "seconds": seconds
-        }
+        columns = cost.measure(task.model, info.mask, shape) | {"seconds": seconds}
         for layer in certificate["empty_layers"]:
             progress.say(f"note: nothing is left of {layer} in a ticket of this round")
         summary = hosts.from_first(
@@ -121,7 +119,7 @@ def _show_end(workdir: Path, stated: tuple) -> results.Results:
     found = results.load_results(workdir)
     progress.show_end(found.summary, figures.draw(found), workdir)
     if stated:
-        verdicts = claims.judge(found.summary, stated)
+        verdicts = claims.judge(found.summary, stated, int(found.curves.step.max()))
         path = results.write_text(workdir, "claims.md", claims.to_markdown(verdicts))
         progress.show_verdicts(verdicts, path)
     return found

@@ -10,13 +10,16 @@ import lottery_jax
 from lottery_jax import config as configs
 from lottery_jax import experiment
 from lottery_jax.errors import ConfigError, LotteryError
+from lottery_jax.tickets import SCORES
 from tests import helpers
 
 CONFIGS = {
     "conv_cifar10.py": ["conv_2", "conv_4", "conv_6"],
     "lenet_mnist.py": ["iclr2019", "google_code_2018", "openlth_default", "one_shot"],
+    "lth_api.py": ["one_shot", "iterative", "session", "robust"],
     "quickstart.py": [],
     "xor.py": [],
+    "zhou_fc.py": [*SCORES, "untrained", "supermask", "supermask_rescaled"],
 }
 
 
@@ -42,8 +45,8 @@ def test_every_config_and_preset_is_valid(name):
         config = load(f"{name}:{preset}" if preset else name)
         configs.validate(config)
         assert config.is_locked
-        with pytest.raises(AttributeError, match="rewind_step"):
-            config.algorithm.rewind_stop = 1
+        with pytest.raises(AttributeError, match="eval_every"):
+            config.train.eval_evry = 1
     with pytest.raises(LotteryError, match="did you mean 'smoke'"):
         load(f"{name}:smok")
 
@@ -51,8 +54,11 @@ def test_every_config_and_preset_is_valid(name):
 SMOKES = [
     *(f"conv_cifar10.py:{preset},smoke" for preset in ("conv_2", "conv_6")),
     *(f"lenet_mnist.py:{preset},smoke" for preset in CONFIGS["lenet_mnist.py"]),
+    *(f"lth_api.py:{preset},smoke" for preset in ("iterative", "session")),
     "quickstart.py:smoke",
     "xor.py:smoke",
+    "zhou_fc.py:large_final_same_sign,untrained,smoke",
+    "zhou_fc.py:supermask_rescaled,smoke",
 ]
 
 
@@ -61,7 +67,7 @@ def test_every_smoke_form_runs(path, tmp_path):
     config = load(path)
     found = experiment.run(config, tmp_path)
     summary = found.summary
-    assert summary["round"].max() == config.algorithm.rounds
+    assert summary["round"].max() == len(found.ladder) - 1
     assert set(summary.lane) == {
         "ticket", *(name for name in config.controls if config.controls[name])
     }  # fmt: skip
@@ -154,6 +160,22 @@ WRONG_TOGETHER = {
     "a fraction for layers that are not there": (
         {"algorithm__conv_prune_fraction": 0.1},
         "conv_prune_fraction: 0.1: no layer is named conv",
+    ),
+    "no training after pruning, again and again": (
+        {"algorithm__retrain": False},
+        "algorithm.retrain: False: what is not trained can be pruned once",
+    ),
+    "frozen weights under another mask": (
+        {"algorithm__pruned": "init"},
+        "controls.random: is for pruned=zero",
+    ),
+    "frozen weights, sparse": (
+        {"algorithm__pruned": "init", "train__execution": "sparse"},
+        "pruned weights are not zero (pruned=init)",
+    ),
+    "slices that leave nothing": (
+        {"algorithm__ladder": "linear", "algorithm__rounds": 5},
+        "round 5 would empty dense_0/kernel: 205 of 1024 weights left",
     ),
     "a seed that is too large": ({"seed__root": 2**32}, "less than 2**32"),
     "images too small": (

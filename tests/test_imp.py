@@ -197,6 +197,26 @@ def test_supermasks_without_training_are_only_evaluated():
         np.testing.assert_allclose(info.trained.summary["test_accuracy"][0], accuracy)
 
 
+def test_a_mask_says_how_much_of_it_is_filled_up():
+    """Few weights change their sign: most of such a mask has another."""
+    config = helpers.tiny_config(
+        algorithm__score="large_final_diff_sign", algorithm__rounds=1
+    )
+    (dense, ticket), _ = run_rounds(config, rounds=2)
+    filled = certify(ticket)["filled_up"]
+    assert certify(dense)["filled_up"] != filled
+    for replicate in range(2):
+        kept_their_sign = sum(
+            int((start * final > 0)[mask].sum())
+            for start, final, mask in (
+                [np.asarray(tree[layer]["kernel"][replicate]) for tree in
+                 (dense.lanes.params, dense.trained.final, ticket.lanes.mask)]
+                for layer in ("dense_0", "output")
+            )
+        )  # fmt: skip
+        assert filled[replicate] == kept_their_sign > 100
+
+
 def test_controls_share_all_but_their_one_respect():
     config = helpers.tiny_config(
         controls__reinit=2, controls__shuffle=1, controls__random=1

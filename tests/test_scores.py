@@ -132,6 +132,19 @@ def test_rank_scores_rank_among_what_is_kept():
         assert not within[~mask].any()
 
 
+def test_ranks_are_parts_of_what_a_layer_keeps():
+    """So that small layers can compete with large ones under global pruning."""
+    large, small = random_layer(0, (2352,)), random_layer(1, (100,))
+    trees = [
+        {"large": getattr(large, field)["w"], "small": getattr(small, field)["w"]}
+        for field in ("start", "final", "old_mask")
+    ]
+    context = large._replace(start=trees[0], final=trees[1], old_mask=trees[2])
+    scores = SCORES["large_init_large_final"](context)
+    mask = select(scores, trees[2], {"all": 1961}, {"all": ("large", "small")})
+    assert abs(float(mask["small"].mean()) - 0.8) < 0.1
+
+
 def test_random_scores_are_uniform_and_keyed():
     context = random_layer(0, (100, 100))
     scores = np.asarray(SCORES["random"](context)["w"])

@@ -25,12 +25,13 @@ def some_mask(inputs, units, density, seed=0):
     key = jax.random.key(seed)
     slope = jnp.linspace(0, 2 * density, units)[None]
     mask = jax.random.uniform(key, (inputs, units)) < slope
-    mask = mask.at[0].set(False)
-    return mask.at[:, units // 2].set(False) if units > 1 else mask
+    if units == 1:
+        return jax.random.uniform(key, (inputs, 1)) < density
+    return mask.at[0].set(False).at[:, units // 2].set(False)
 
 
 @pytest.mark.parametrize(
-    "inputs, units, batch", [(7, 5, 3), (40, 30, 64), (33, 1, 1), (70, 65, 150)]
+    "inputs, units, batch", [(7, 5, 3), (40, 30, 128), (33, 1, 1), (70, 65, 150)]
 )
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
 def test_products_and_gradients_are_those_of_the_masked_matrix(
@@ -59,11 +60,32 @@ def test_products_and_gradients_are_those_of_the_masked_matrix(
         jax.grad(thick, (0, 1))(x, masked),
     )
     close(found[0], expected[0])
+    assert mask.any() == (density > 0)
     padding = values.size - int(mask.sum())
     assert padding == 3
     assert not found[1][-padding:].any()
     spread = sparse.expand(found[1], where, kernel.shape)
     close(spread, jnp.where(mask, expected[1], 0))
+
+
+def test_loops_are_given_what_they_trust():
+    """They would read foreign memory otherwise."""
+    mask = some_mask(40, 30, 0.5)
+    where = sparse.pattern(mask, int(mask.sum()))
+    values = sparse.compress(jnp.ones((40, 30)), where)
+    multiply = sparse.multiply_by(where, (40, 30))
+    assert multiply(jnp.ones((3, 40)), values).shape == (3, 30)
+    for x, kept in [
+        (jnp.ones((3, 4)), values),
+        (jnp.ones(40), values),
+        (jnp.ones((3, 40)), values[:-1]),
+        (jnp.ones((3, 40), jnp.bfloat16), values),
+    ]:
+        with pytest.raises(TypeError):
+            multiply(x, kept)
+    rows = where.rows.astype(jnp.float32)
+    with pytest.raises(TypeError, match="expected .*int32"):
+        sparse.product(jnp.ones((3, 40)), values, where._replace(rows=rows))
 
 
 def test_products_of_many_lanes():

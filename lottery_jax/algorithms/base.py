@@ -43,6 +43,9 @@ class RoundInfo(NamedTuple):
       trained: what came out, leaves [N, ...].
       start: optimizer step at which training began.
       keeps_pruned: pruned weights are frozen at what the lanes have for them; else 0.
+      filled: weights [R] of each ticket that a score by sign would not have kept, had
+        there been enough others; None: there is no such score.
+      found_mask: what training found, leaves [N, ...]; None: the masks of the lanes.
     """
 
     round: int
@@ -57,6 +60,13 @@ class RoundInfo(NamedTuple):
     trained: Trained
     start: int
     keeps_pruned: bool = False
+    filled: jax.Array | None = None
+    found_mask: Mask | None = None
+
+    @property
+    def mask(self) -> Mask:
+        """The tickets and controls of the round, leaves [N, ...]."""
+        return self.lanes.mask if self.found_mask is None else self.found_mask
 
 
 class Algorithm(NamedTuple):

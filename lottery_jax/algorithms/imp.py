@@ -21,7 +21,7 @@ from lottery_jax.tickets import masks, schedules, selection
 from lottery_jax.tickets.controls import CONTROLS
 from lottery_jax.tickets.freezing import FREEZES
 from lottery_jax.tickets.rewinding import REWINDS
-from lottery_jax.tickets.scores import SCORES
+from lottery_jax.tickets.scores import SCORES, num_filled
 from lottery_jax.types import Context, Key, Lane, Mask, Model, Params, Trained
 
 REWIND_POINT = "rewind_point"
@@ -147,8 +147,11 @@ def imp(
         return jax.device_put(state, jax.local_devices()[0])
 
     @jax.jit
-    def prepare(state: ImpState, num_keep, hypers) -> Lane:
-        """Scores, selects, rewinds and adds the controls: lanes [N, ...]."""
+    def prepare(state: ImpState, num_keep, hypers) -> tuple[Lane, jax.Array]:
+        """Scores, selects, rewinds and adds the controls: lanes [N, ...].
+
+        Beside them how many weights of each mask a variant by sign filled up with: [R].
+        """
 
         def one(replicate, init, rewind_point, begin, final, old_mask):
             def key(name):
@@ -166,7 +169,9 @@ def imp(
                 mask=old_mask,
                 jitter=jitter,
             )
-            mask = selection.select(score_of(context), old_mask, num_keep, groups)
+            scores = score_of(context)
+            mask = selection.select(scores, old_mask, num_keep, groups)
+            filled = num_filled(scores, mask)
             context = context._replace(key=key("rewind"), mask=mask)
             params = jax.tree.map(
                 lambda theta, rewound: jnp.where(state.round == 0, theta, rewound),
@@ -186,9 +191,9 @@ def imp(
                     drawn = jax.random.fold_in(own, sample)
                     beside = context._replace(key=drawn, lane=ticket)
                     lanes.append(CONTROLS[name](beside))
-            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes), filled
 
-        lanes = jax.vmap(one, out_axes=1)(
+        lanes, filled = jax.vmap(one, out_axes=(1, 0))(
             jnp.arange(replicates),
             state.init,
             state.rewind_point,
@@ -197,7 +202,8 @@ def imp(
             state.mask,
         )
         # [lanes per replicate, R, ...] -> [N, ...]: the ticket's lanes stand first.
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
+        lanes = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
+        return lanes, filled
 
     @jax.jit
     def advance(state: ImpState, lanes: Lane, trained: Trained) -> ImpState:
@@ -237,7 +243,7 @@ def imp(
             "learning_rate": jnp.float32(learning_rate),
             "schedule_offset": jnp.int32(steps[-1] if frozen else 0),
         }
-        lanes = prepare(state, rungs[number], hypers)
+        lanes, filled = prepare(state, rungs[number], hypers)
         trained = run(lanes, jnp.array(steps))
 
         info = RoundInfo(
@@ -253,6 +259,7 @@ def imp(
             trained=trained,
             start=start,
             keeps_pruned=pruned != "zero",
+            filled=filled,
         )
         return advance(state, lanes, trained), info
 

@@ -90,6 +90,7 @@ def certify(info: RoundInfo) -> dict:
         "empty_layers": [
             name for name in prunable if not np.all(found["kept"][name][:replicates])
         ],
+        "filled_up": [] if info.filled is None else np.asarray(info.filled).tolist(),
         "diverged": [
             list(info.labels[index]) for index in np.flatnonzero(found["diverged"])
         ],

@@ -3,7 +3,8 @@
 A claim compares one quantity of one lane in one round with another, and says what the
 paper found and how far from it still counts. It is reproduced where the whole interval
 of the estimate lies in that range, not reproduced where all of it lies outside, and
-underpowered otherwise: more replicates are needed.
+underpowered otherwise: more replicates are needed, or longer training where an
+early-stop step is the last step of all ("censored": nobody knows when it would stop).
 """
 
 from collections.abc import Iterable, Mapping
@@ -109,31 +110,43 @@ def validate(claims: Iterable[Mapping], lanes: Iterable[str], rounds: int) -> No
             if claim[field] not in range(rounds + 1):
                 problem = f"{claim[field]}: the run has rounds 0 to {rounds}"
                 raise ConfigError(f"{name}.{field}", problem)
+        for field in ("expected", "tolerance"):
+            if not isinstance(claim[field], int | float):
+                raise ConfigError(f"{name}.{field}", f"{claim[field]!r}: not a number")
         if not claim["tolerance"] >= 0:
             problem = f"{claim['tolerance']}: expected at least 0"
             raise ConfigError(f"{name}.tolerance", problem)
 
 
-def judge(summary: pd.DataFrame, claims: Iterable[Mapping]) -> pd.DataFrame:
+def judge(
+    summary: pd.DataFrame, claims: Iterable[Mapping], last_step: int
+) -> pd.DataFrame:
     """One row per claim: estimate, interval, verdict.
 
     Args:
       summary: of `load_results`.
       claims: dicts with the `FIELDS`.
+      last_step: at which training ended.
 
     Returns:
       Columns id, statement, density (of the lane's round), expected (with the relation
       and the tolerance), estimate, low, high (95 %, paired bootstrap over replicates),
       by_replicate (the mean of ratios where the estimate is a ratio of means),
       detectable (the least effect that so many replicates would find four times in
-      five), replicates, verdict.
+      five), replicates, censored (how many of them), verdict.
     """
-    return pd.DataFrame([_judge_one(summary, complete(claim)) for claim in claims])
+    return pd.DataFrame(
+        [_judge_one(summary, complete(claim), last_step) for claim in claims]
+    )
 
 
-def _judge_one(summary, claim):
+def _judge_one(summary, claim, last_step):
     ours, density = _values(summary, claim, claim["lane"], claim["round"])
     other, _ = _values(summary, claim, claim["versus_lane"], claim["versus_round"])
+    ours, other = (x.to_numpy(np.float64) for x in ours.align(other))
+    censored = 0
+    if claim["quantity"] == "early_stop_step":
+        censored = int(np.sum((ours >= last_step) | (other >= last_step)))
     measure = MEASURES[claim["measure"]]
     by_replicate = BY_REPLICATE.get(claim["measure"], measure)
     low, high, error = statistics.paired_bootstrap(ours, other, measure)
@@ -143,7 +156,9 @@ def _judge_one(summary, claim):
         "at_most": (-np.inf, claim["tolerance"]),
     }
     least, most = (claim["expected"] + by for by in bounds[claim["relation"]])
-    if least <= low and high <= most:
+    if censored:
+        verdict = "underpowered"
+    elif least <= low and high <= most:
         verdict = "reproduced"
     elif high < least or low > most:
         verdict = "not reproduced"
@@ -162,15 +177,20 @@ def _judge_one(summary, claim):
         "by_replicate": float(by_replicate(ours, other)),
         "detectable": statistics.minimum_detectable_effect(error, len(ours)),
         "replicates": len(ours),
+        "censored": censored,
         "verdict": verdict,
     }
 
 
 def _values(summary, claim, lane, number):
-    """One number per replicate [R], draws of a control averaged; and the density."""
+    """A number per replicate, draws of a control averaged; and the density.
+
+    A lane that has diverged makes its replicate NaN: its accuracy means nothing.
+    """
     rows = summary[(summary.lane == lane) & (summary["round"] == number)]
-    values = rows.groupby("replicate")[claim["quantity"]].mean()
-    return values.to_numpy(np.float64), rows.density.iloc[0]
+    values = rows[claim["quantity"]].astype(float).mask(rows.diverged)
+    values = values.groupby(rows.replicate).agg(lambda draws: draws.mean(skipna=False))
+    return values, rows.density.iloc[0]
 
 
 def to_markdown(verdicts: pd.DataFrame) -> str:
@@ -187,7 +207,7 @@ def to_markdown(verdicts: pd.DataFrame) -> str:
             f"{row.low:.3g} to {row.high:.3g}",
             f"{row.by_replicate:.3g}",
             f"{row.detectable:.2g}",
-            f"{row.replicates}",
+            f"{row.replicates}" + (f" ({row.censored} censored)" * (row.censored > 0)),
             f"**{row.verdict}**",
         )
         lines.append("| " + " | ".join(cells) + " |")

@@ -32,14 +32,15 @@ def paired_bootstrap(
 ) -> tuple[float, float, float]:
     """Interval of a statistic of pairs by resampling replicates: (low, high, error).
 
-    Bias-corrected and accelerated (Efron 1987; scipy.stats.bootstrap), always with the
-    same random numbers. Below ten replicates it is somewhat too narrow.
+    The bootstrap's standard error with Student's quantile, both corrected for R: with
+    few replicates, percentiles (BCa too) cover far less than they say. For a mean it is
+    Student's interval but for the noise of resampling.
 
     Args:
       a, b: one number per replicate each [R].
       statistic: of pairs.
       level: coverage.
-      resamples: how many are drawn.
+      resamples: how many are drawn, always with the same random numbers.
 
     Returns:
       Bounds, and the standard error; NaN with fewer than two replicates or with numbers
@@ -48,22 +49,22 @@ def paired_bootstrap(
     from scipy import stats  # half a second: not before a claim is judged
 
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if len(a) < 2 or not np.isfinite([a, b]).all():
+    num = len(a)
+    if num < 2 or not np.isfinite([a, b]).all():
         return np.nan, np.nan, np.nan
-    alone = [statistic(np.delete(a, i), np.delete(b, i)) for i in range(len(a))]
-    if np.ptp(alone) == 0:  # the same whoever is left out: no spread to resample
-        return float(alone[0]), float(alone[0]), 0.0
     found = stats.bootstrap(
         (a, b),
         statistic,
         paired=True,
         vectorized=True,
-        confidence_level=level,
+        method="percentile",
         n_resamples=resamples,
         rng=np.random.default_rng(0),
     )
-    low, high = found.confidence_interval
-    return float(low), float(high), float(found.standard_error)
+    error = found.standard_error * np.sqrt(num / (num - 1))
+    half = special.stdtrit(num - 1, (1 + level) / 2) * error
+    estimate = statistic(a, b)
+    return float(estimate - half), float(estimate + half), float(error)
 
 
 def minimum_detectable_effect(

@@ -242,7 +242,7 @@ def write_text(workdir: Path, name: str, text: str) -> Path:
 def _packed_masks(info: RoundInfo, replicates: int) -> dict[str, np.ndarray]:
     """Eight weights to a byte, per prunable leaf; see `load_masks`."""
     packed = {}
-    leaves = masks.named_leaves(info.lanes.mask)
+    leaves = masks.named_leaves(info.mask)
     for name in masks.prunable_names(info.prunable):
         ticket = np.asarray(leaves[name][:replicates])
         packed[name] = np.packbits(ticket.reshape(replicates, -1), axis=1)
@@ -288,11 +288,13 @@ def tables(info: RoundInfo, columns: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     labels = pd.DataFrame(info.labels)
     labels.insert(0, "round", info.round)
+    leaves = masks.named_leaves(info.mask)
+    kept = [leaves[name] for name in masks.prunable_names(info.prunable)]
     found = jax.device_get(info.trained.summary)
     losses = [values for name, values in found.items() if name.endswith("loss")]
     summary = labels.assign(
         density=info.density,
-        kept=sum(info.num_keep.values()),
+        kept=sum(np.sum(leaf, tuple(range(1, leaf.ndim))) for leaf in kept),
         **found,
         diverged=~np.isfinite(losses).all(axis=0),
         **columns,

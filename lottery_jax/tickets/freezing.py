@@ -7,7 +7,8 @@ zero               0
 init, final        w_i, w_f
 zero_if_shrunk     0 where |w_i| > |w_f|, else w_i: training moved it towards 0
 zero_if_grown      0 where |w_i| < |w_f|, else w_i: the control in reverse
-zero_at_random     w_i, but for as many zeros as zero_if_shrunk has, anywhere
+zero_at_random     w_i, but for as many zeros as zero_if_shrunk has, in random places
+                   among those pruned now
 
 Their Variant 1 is zero_if_shrunk; their Variant 2 treats kept weights by the same rule
 before they are trained: rewind "zero_if_shrunk" as well.
@@ -48,20 +49,25 @@ def zero_if_grown(context: Context) -> Params:
 
 
 def zero_at_random(context: Context) -> Params:
-    """As many pruned weights at 0 as with `zero_if_shrunk`, wherever they stand."""
+    """As many weights at 0 as with `zero_if_shrunk`, in any of the places pruned now.
+
+    What was pruned earlier stays as it was frozen then.
+    """
     structure = jax.tree.structure(context.mask)
     keys = jax.random.split(context.key, structure.num_leaves)
 
-    def choose(key, kept, shrunk):
-        # Pruned ones in random order come first.
-        order = jnp.where(kept, 2, jax.random.uniform(key, kept.shape)).ravel()
+    def choose(key, old, kept, shrunk):
+        pruned = old & ~kept
+        # Those pruned now come first, in random order.
+        order = jnp.where(pruned, jax.random.uniform(key, kept.shape), 2).ravel()
         places = jnp.argsort(jnp.argsort(order)).reshape(kept.shape)
-        return places < jnp.sum(shrunk & ~kept)
+        return pruned & (places < jnp.sum(shrunk & pruned))
 
     keys = jax.tree.unflatten(structure, keys)
-    return _zero_where(
-        context, jax.tree.map(choose, keys, context.mask, _shrunk(context))
+    chosen = jax.tree.map(
+        choose, keys, context.old_mask, context.mask, _shrunk(context)
     )
+    return _zero_where(context, chosen)
 
 
 def _shrunk(context):
@@ -71,7 +77,12 @@ def _shrunk(context):
 
 
 def _zero_where(context, chosen):
-    return jax.tree.map(lambda out, i: jnp.where(out, 0, i), chosen, context.start)
+    return jax.tree.map(
+        lambda out, i, prunable: jnp.where(out, 0, i) if prunable else i,
+        chosen,
+        context.start,
+        context.prunable,
+    )
 
 
 FREEZES = {

@@ -62,7 +62,7 @@ def resample(context: Context) -> Params:
     """Drawn with replacement from the kept values (arXiv:1803.03635, app. F)."""
 
     def draw(key, theta, kept, sigma):
-        # Kept ones first; a layer that is empty draws from what it once was.
+        # Kept ones first; nobody sees what an empty layer gets.
         order = jnp.argsort(~kept.ravel())
         num = jnp.maximum(1, jnp.sum(kept))
         return theta.ravel()[order[jax.random.randint(key, theta.shape, 0, num)]]

@@ -54,7 +54,7 @@ REWINDS = {
     "fine_tune": Rewind(keep_final, "final", freeze_schedule=True),
     "learning_rate": Rewind(keep_final, "final"),
     "weights": Rewind(to_rewind_point, "rewind_point"),
-    "zero_if_shrunk": Rewind(zero_if_shrunk),
+    "zero_if_shrunk": Rewind(zero_if_shrunk, restart=True),
     **{name: Rewind(draw) for name, draw in REINITS.items()},
 }
 """Name -> `Rewind`."""

@@ -19,6 +19,7 @@ them, the others fill up in random order. Zhou et al. score those 0, which for
 magnitude_increase outranks many that are eligible.
 
 Scores are only ranked within what is still kept, so pruned weights need no care here.
+Ties go by position, where the literature breaks them at random.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from lottery_jax.types import Context, Scores
+from lottery_jax.types import Context, Mask, Scores
 
 Score = Callable[[Context], Scores]
 
@@ -60,12 +61,12 @@ def large_init_large_final(context: Context) -> Scores:
     Its best n are the quadrant that Zhou et al. find by bisecting one quantile for
     both, and exact where the bisection cannot be.
     """
-    return _lower_rank(context, large_init(context), magnitude(context))
+    return _lower_rank(large_init(context), magnitude(context), context.old_mask)
 
 
 def small_init_small_final(context: Context) -> Scores:
     """The lower of the ranks of -|w_i| and -|w_f| within the layer."""
-    return _lower_rank(context, small_init(context), small_final(context))
+    return _lower_rank(small_init(context), small_final(context), context.old_mask)
 
 
 def magnitude_increase(context: Context) -> Scores:
@@ -125,21 +126,25 @@ def _uniform(context):
     return jax.tree.unflatten(structure, drawn)
 
 
-def _lower_rank(context, *scores):
-    """Ranks count from 0 among the weights of a leaf that are still kept."""
+def _lower_rank(one: Scores, other: Scores, mask: Mask) -> Scores:
+    """The lower of two ranks, in parts of the weights that the leaf still keeps."""
 
     def rank(score, kept):
-        flat = jnp.where(kept, score, -jnp.inf).ravel()
+        flat = jnp.where(kept & ~jnp.isnan(score), score, -jnp.inf).ravel()
         # Twice: the first says who stands where, the second at which place one stands.
-        return jnp.argsort(jnp.argsort(flat)).reshape(score.shape)
+        places = jnp.argsort(jnp.argsort(flat)).reshape(score.shape)
+        num = jnp.sum(kept)
+        return (places - (kept.size - num)) / jnp.maximum(1, num)
 
     return jax.tree.map(
-        lambda kept, *leaves: jnp.minimum(*(rank(x, kept) for x in leaves)).astype(
-            jnp.float32
-        ),
-        context.old_mask,
-        *scores,
+        lambda a, b, kept: jnp.minimum(rank(a, kept), rank(b, kept)), one, other, mask
     )
+
+
+def num_filled(scores: Scores, mask: Mask) -> jax.Array:
+    """Weights in a mask that a variant by sign has filled up with: int32 scalar."""
+    counts = jax.tree.map(lambda x, kept: jnp.sum(kept & (x <= LAST)), scores, mask)
+    return sum(jax.tree.leaves(counts))
 
 
 SIGNED = {

@@ -59,8 +59,8 @@ def make_train(
     def train(lane: Lane, data: Data, grid: jax.Array) -> Trained:
         examples, validation, test = data
         order = batches(lane.key, len(examples.x), batch_size, steps)
-        # Batch statistics start anew with every lane: training never reads them.
-        _, model_state = task.model.init(jax.random.key(0))
+        # State starts anew with every lane; where it is random it is the lane's own.
+        _, model_state = task.model.init(lane.key)
         start = lane.params if keep_pruned else masks.apply(lane.params, lane.mask)
 
         def learning_rate(count):

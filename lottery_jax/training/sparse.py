@@ -128,6 +128,22 @@ def _product_gradients(residuals, grad):
 product.defvjp(_product, _product_gradients)
 
 
+def multiply_by(where: Pattern, shape: tuple[int, int]) -> Callable:
+    """`product(x, values)` with a kernel of this pattern and shape.
+
+    Its error is a TypeError where `x` or `values` are of another shape: the loops trust
+    them.
+    """
+
+    def multiply(x, values):
+        if x.ndim != 2 or x.shape[1] != shape[0] or values.shape != where.rows.shape:
+            problem = f"x {x.shape} and {values.shape} kept weights"
+            raise TypeError(f"a kernel of {shape} with {where.rows.shape}: {problem}")
+        return product(x, values, where)
+
+    return multiply
+
+
 def make_train(
     build: Callable[[Task], Train], task: Task, capacities: Capacities
 ) -> Train:
@@ -160,10 +176,7 @@ def make_train(
                 params, lambda name, leaf: expand(leaf, where[name], shapes[name])
             )
 
-        products = {
-            name: functools.partial(product, where=found)
-            for name, found in where.items()
-        }
+        products = {name: multiply_by(where[name], shapes[name]) for name in room}
         apply = functools.partial(task.model.apply, products=products)
         mask = convert(lane.mask, lambda name, _: jnp.ones(room[name], bool))
         inner = build(task._replace(model=task.model._replace(apply=apply)))

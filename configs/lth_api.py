@@ -1,0 +1,73 @@
+"""The experiments of K. Dietrich's Keras lottery-ticket API, on MNIST.
+
+An MLP of 128-128-10 with Adam at 0.001, ten epochs in batches of 64. Presets after a
+colon: `one_shot` (the default: 80 % of the weights dropped at once), `iterative` (the
+same in five equal slices), `session` (beside the ticket every reinitialisation of that
+API, with and without the signs), `robust` (20 replicates that differ in everything
+random, signs too). `smoke`: seconds, on digits.
+
+Expect: sparsity 80 / 80 / 40 % of the layers, 79.57 % in all, and a ticket as accurate
+as the dense network (97.4 to 98.1 % after ten epochs in one run of that API).
+
+    lottery --config=configs/lth_api.py:session --config.data.dir=DATA
+"""
+
+from lottery_jax import config as configs
+
+
+def get_config(arg=None):
+    config = configs.default()
+    config.data.name = "mnist"
+    config.data.validation_size = 5000
+    config.data.standardize = "unit"
+    config.model.name = "mlp"
+    config.model.hidden = (128, 128)
+    config.lanes.plan = "map"
+    config.train.learning_rate = 1e-3
+    config.train.batch_size = 64
+    config.train.steps = 10 * 859  # epochs of 55,000 examples
+    config.train.eval_every = 859
+    config.controls.random = 0
+    config.controls.reinit = 1
+    config.replicates = 5
+    one_shot(config)
+    presets = (one_shot, iterative, session, robust, smoke)
+    return configs.parse_arg(arg, {f.__name__: f for f in presets}, config)
+
+
+def one_shot(config):
+    """80 % at once, half of that of the output layer."""
+    config.algorithm.one_shot = True
+    config.algorithm.rounds = 1
+    config.algorithm.prune_fraction = 0.8
+
+
+def iterative(config):
+    """Five slices of 16 % of what there was at first."""
+    config.algorithm.one_shot = False
+    config.algorithm.ladder = "linear"
+    config.algorithm.rounds = 5
+    config.algorithm.prune_fraction = 0.16
+
+
+def session(config):
+    """Every way to reset the weights under one mask."""
+    for name in ("jitter", "constant", "reinit", "reshuffle"):
+        config.controls[name] = 1
+    for name in ("constant_signed", "reinit_signed", "reshuffle_signed"):
+        config.controls[name] = 1
+
+
+def robust(config):
+    """One experiment, many initial conditions."""
+    config.replicates = 20
+
+
+def smoke(config):
+    """Seconds, on digits in place of MNIST: for tests."""
+    config.data.name = "digits"
+    config.data.validation_size = 100
+    config.data.test_size = 100
+    config.train.steps = 20
+    config.train.eval_every = 10
+    config.replicates = 2

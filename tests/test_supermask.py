@@ -1,0 +1,143 @@
+"""Learned supermasks: the network under a mask, its gradient, and what is learned."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lottery_jax import config as configs
+from lottery_jax import experiment
+from lottery_jax.algorithms.supermask import CERTAIN, masked_model
+from lottery_jax.errors import ConfigError
+from lottery_jax.models import MODELS
+from lottery_jax.reporting import results
+from lottery_jax.tickets import masks
+from tests import helpers
+
+
+def tiny_config(**changes):
+    config = configs.default("supermask")
+    base = helpers.tiny_config()
+    config.data, config.model, config.lanes = base.data, base.model, base.lanes
+    config.train.optimizer = "momentum"
+    config.train.learning_rate = 100.0
+    config.train.batch_size = 100
+    config.train.steps, config.train.eval_every = 300, 100
+    config.algorithm.samples = 3
+    config.replicates = 2
+    config.update_from_flattened_dict(
+        {name.replace("__", "."): value for name, value in changes.items()}
+    )
+    return config
+
+
+@pytest.fixture(scope="module")
+def model():
+    return MODELS["mlp"]((6,), 3, hidden=(8,))
+
+
+def params_of(model, mask):
+    weights, _ = model.init(jax.random.key(1))
+    logits = jax.tree.map(lambda kept: jnp.where(kept, CERTAIN, -CERTAIN), mask)
+    return {"logits": logits, "weights": weights}
+
+
+def noise(seed):
+    return {"noise": jax.random.key_data(jax.random.key(seed))}
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("train", [False, True])
+def test_certain_logits_are_a_mask(model, rescale, train):
+    weights, _ = model.init(jax.random.key(1))
+    mask = helpers.random_mask(weights, 2)
+    x = jax.random.normal(jax.random.key(3), (5, 6))
+    masked = masks.apply(weights, mask)
+    for name in ("dense_0", "output"):
+        kept = mask[name]["kernel"]
+        factor = kept.size / kept.sum() if rescale else 1
+        masked[name] = {**masked[name], "kernel": masked[name]["kernel"] * factor}
+    expected, _ = model.apply(masked, {}, x, train=train)
+    found, state = masked_model(model, rescale).apply(
+        params_of(model, mask), noise(0), x, train=train
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert (state["noise"] != noise(0)["noise"]).any() == train
+
+
+def test_the_gradient_passes_straight_through_the_draw():
+    """d loss / d v = d loss / d w_effective * w * p (1 - p), for every entry."""
+    linear = MODELS["mlp"]((4,), 2, hidden=())
+    weights, _ = linear.init(jax.random.key(0))
+    logits = jax.tree.map(lambda w: 0.5 * jnp.ones_like(w), weights)
+    x = jax.random.normal(jax.random.key(1), (7, 4))
+    out = jax.random.normal(jax.random.key(2), (7, 2))
+    masked = masked_model(linear, rescale=False)
+
+    def loss(logits):
+        params = {"logits": logits, "weights": weights}
+        return jnp.sum(out * masked.apply(params, noise(5), x, train=True)[0])
+
+    found = jax.grad(loss)(logits)["output"]["kernel"]
+    p = 1 / (1 + np.exp(-0.5))
+    expected = (x.T @ out) * weights["output"]["kernel"] * p * (1 - p)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_masks_are_drawn_with_their_probability_and_anew_at_every_step(model):
+    one = MODELS["mlp"]((1000,), 1, hidden=())
+    masked = masked_model(one, rescale=False)
+    weights = jax.tree.map(jnp.ones_like, one.init(jax.random.key(0))[0])
+    params = {"logits": jax.tree.map(jnp.ones_like, weights), "weights": weights}
+    params["weights"]["output"]["bias"] = jnp.zeros(1)
+    x, state, counts = jnp.ones((1, 1000)), noise(0), []
+    for _ in range(20):
+        output, state = masked.apply(params, state, x, train=True)
+        counts.append(float(output[0, 0]))
+    expected = 1000 / (1 + np.exp(-1))
+    assert abs(np.mean(counts) - expected) < 4 * np.sqrt(expected * 0.27 / 20)
+    assert len(set(counts)) > 10
+
+
+def test_a_supermask_is_learned_and_no_weight_is(tmp_path):
+    config = tiny_config(
+        controls__constant_signed=1, algorithm__initial_logits=(0.0, 3.0)
+    )
+    found = experiment.run(config, tmp_path / "run")
+    summary, curves = found.summary, found.curves
+    start = curves[curves.step == 0].validation_accuracy.mean()
+    assert start < 0.3
+    assert summary.test_accuracy.min() > 0.6
+    assert summary.most_likely_test_accuracy.min() > 0.6
+    assert (summary.density.between(0.2, 0.9)).all()
+    by_round = summary.groupby("round").expected_density.mean()
+    assert by_round[1] > by_round[0] + 0.1
+    stored = results.load_masks(tmp_path / "run", 0)
+    kept = sum(mask[0].sum() for mask in stored.values())
+    ticket = summary.query("lane == 'ticket' and replicate == 0 and round == 0")
+    assert kept == ticket.kept.item()
+    assert (found.certificates[0]["diverged"]) == []
+
+
+def test_replicates_draw_masks_of_their_own():
+    """The noise of a lane comes from its key, the same in another run."""
+    config = tiny_config(train__steps=20, train__eval_every=10)
+    _, algorithm, roots = helpers.tiny_algorithm(config)
+    infos = [algorithm.step(algorithm.init(roots))[1] for _ in range(2)]
+    first, again = (np.asarray(info.mask["output"]["kernel"]) for info in infos)
+    np.testing.assert_array_equal(first, again)
+    assert (first[0] != first[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algorithm__samples": 0}, "algorithm.samples"),
+        ({"algorithm__initial_logits": ()}, "algorithm.initial_logits"),
+        ({"controls__random": 1}, "controls.random: the mask is what is learned"),
+        ({"train__execution": "sparse"}, "every weight takes part"),
+    ],
+)
+def test_wrong_values_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        configs.validate(tiny_config(**changes))
