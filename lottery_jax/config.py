@@ -13,7 +13,15 @@ from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
 from lottery_jax.errors import ConfigError, LotteryError, nearest
 from lottery_jax.models import INITIALIZERS, MODELS
-from lottery_jax.tickets import CONTROLS, FREEZES, LADDERS, REWINDS, SCOPES, SCORES
+from lottery_jax.tickets import (
+    CONTROLS,
+    FREEZES,
+    LADDERS,
+    REINITS,
+    REWINDS,
+    SCOPES,
+    SCORES,
+)
 from lottery_jax.tickets.controls import OF_THE_MASK
 from lottery_jax.training.execution import EXECUTIONS
 from lottery_jax.training.lanes import PLANS
@@ -63,7 +71,8 @@ def default(algorithm: str = "imp") -> ConfigDict:
     config.algorithm = FIELDS[algorithm]()
 
     # Lanes beside the ticket, number per replicate. `random` and `shuffle` have another
-    # mask with the same counts, all others (tickets/reinitialization.py) other weights.
+    # mask with the same counts, `order` other batches, all others other weights
+    # (tickets/reinitialization.py).
     config.controls = ConfigDict(dict.fromkeys(sorted(CONTROLS), 0))
     if algorithm == "imp":
         config.controls.random = 1
@@ -263,8 +272,8 @@ def _check_supermask(config: ConfigDict):
         raise ConfigError("algorithm.initial_logits", problem)
     if config.train.execution == "sparse":
         raise ConfigError("train.execution", "sparse: every weight takes part here")
-    for name in OF_THE_MASK:
-        if config.controls.get(name):
+    for name, number in config.controls.items():
+        if number and name in CONTROLS and name not in REINITS:
             problem = "the mask is what is learned; controls have other weights"
             raise ConfigError(f"controls.{name}", problem)
 

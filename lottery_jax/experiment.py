@@ -15,7 +15,7 @@ from lottery_jax import cache, data, hosts, rng
 from lottery_jax import config as configs
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
-from lottery_jax.analysis import claims, cost
+from lottery_jax.analysis import claims, columns
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS
@@ -88,7 +88,6 @@ def _checksums(task: Task) -> list[int]:
 
 
 def _rounds(algorithm: Algorithm, task: Task, roots, workdir: Path, done, last):
-    shape = task.dataset.train.x.shape[1:]
     state = algorithm.init(roots)
     if done:
         state = results.restore(workdir, like=state)
@@ -101,11 +100,11 @@ def _rounds(algorithm: Algorithm, task: Task, roots, workdir: Path, done, last):
         certificate = certify(info)
         seconds = time.perf_counter() - start
         compiling = cache.compile_seconds() - compiled
-        columns = cost.measure(task.model, info.mask, shape) | {"seconds": seconds}
+        more = columns.of_round(task, info) | {"seconds": seconds}
         for layer in certificate["empty_layers"]:
             progress.say(f"note: nothing is left of {layer} in a ticket of this round")
         summary = hosts.from_first(
-            results.commit, workdir, info, state, certificate, columns
+            results.commit, workdir, info, state, certificate, more
         )
         left = (time.perf_counter() - start) * (last - number)
         much = compiling > seconds / 10

@@ -43,6 +43,8 @@ class RoundInfo(NamedTuple):
       trained: what came out, leaves [N, ...].
       start: optimizer step at which training began.
       keeps_pruned: pruned weights are frozen at what the lanes have for them; else 0.
+      trained_before: the ticket's weights at the start and the end of the training that
+        this mask was made from, leaves [R, ...]; None: there was none.
       filled: weights [R] of each ticket that a score by sign would not have kept, had
         there been enough others; None: there is no such score.
       found_mask: what training found, leaves [N, ...]; None: the masks of the lanes.
@@ -60,6 +62,7 @@ class RoundInfo(NamedTuple):
     trained: Trained
     start: int
     keeps_pruned: bool = False
+    trained_before: tuple[Params, Params] | None = None
     filled: jax.Array | None = None
     found_mask: Mask | None = None
 

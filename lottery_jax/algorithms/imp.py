@@ -259,6 +259,7 @@ def imp(
             trained=trained,
             start=start,
             keeps_pruned=pruned != "zero",
+            trained_before=(state.start, state.final) if number else None,
             filled=filled,
         )
         return advance(state, lanes, trained), info

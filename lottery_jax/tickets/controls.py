@@ -50,6 +50,15 @@ def random(context: Context) -> Lane:
     return context.lane._replace(mask=_per_leaf(context, draw))
 
 
+def order(context: Context) -> Lane:
+    """The ticket itself on other batches: what the order of the data does to it.
+
+    Whether the two end in one valley is the stability of Frankle et al.
+    (arXiv:1912.05671).
+    """
+    return context.lane._replace(key=context.key)
+
+
 def _per_leaf(context: Context, draw):
     """`draw(key, mask leaf)` for the prunable leaves; the others stay as they are."""
     leaves, structure = jax.tree.flatten(context.lane.mask)
@@ -65,6 +74,7 @@ def _per_leaf(context: Context, draw):
 
 
 CONTROLS = {
+    "order": order,
     "random": random,
     "shuffle": shuffle,
     **{name: reinitialized(draw) for name, draw in REINITS.items()},
@@ -72,4 +82,4 @@ CONTROLS = {
 """Name -> `control(context) -> lane`."""
 
 OF_THE_MASK = ("random", "shuffle")
-"""Controls that have another mask than the ticket; all others have other weights."""
+"""Controls that have another mask than the ticket."""

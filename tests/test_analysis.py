@@ -1,0 +1,112 @@
+"""Movement, connectivity and overlap against loops and closed forms."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lottery_jax import experiment
+from lottery_jax.analysis import connectivity, movement
+from lottery_jax.analysis.overlap import overlap
+from tests import helpers
+
+
+def test_movement_by_fate_weight_by_weight():
+    values = np.random.default_rng(0)
+    start, final = values.normal(size=(2, 60)).astype(np.float32)
+    old = values.random(60) < 0.7
+    new = old & (values.random(60) < 0.5)
+    split = (slice(0, 25), slice(25, 60))  # over two leaves
+    found = movement.by_fate(
+        *([jnp.asarray(x[part]) for part in split] for x in (start, final, old, new))
+    )
+    for fate, chosen in {"kept": new, "dropped": old & ~new}.items():
+        far = [abs(f - i) for i, f, c in zip(start, final, chosen, strict=True) if c]
+        out = [abs(f) > abs(i) for i, f, c in zip(start, final, chosen, strict=True)
+               if c]  # fmt: skip
+        np.testing.assert_allclose(found[f"{fate}_movement"], np.mean(far), rtol=1e-5)
+        np.testing.assert_allclose(found[f"{fate}_outward"], np.mean(out), rtol=1e-5)
+    whole = movement.by_fate(start, final, old, old)
+    assert np.isnan(whole["dropped_movement"])
+
+
+def test_a_path_and_its_barrier():
+    """A double well: flat at both ends, one high in the middle."""
+    heights = connectivity.along(
+        lambda p: (p["w"][0] ** 2 - 1) ** 2,
+        {"w": jnp.array([-1.0])},
+        {"w": jnp.array([1.0])},
+        points=31,
+    )
+    t = np.linspace(-1, 1, 31)
+    np.testing.assert_allclose(heights, (t**2 - 1) ** 2, atol=1e-6)
+    np.testing.assert_allclose(connectivity.barrier(heights), 1, atol=1e-6)
+    slope = connectivity.along(lambda p: 3 * p, jnp.float32(1), jnp.float32(3))
+    assert len(slope) == 30
+    np.testing.assert_allclose(connectivity.barrier(slope), 3, rtol=1e-6)
+
+
+def test_distance_and_angle():
+    a = {"x": jnp.array([3.0, 0.0]), "y": jnp.array([[0.0]])}
+    b = {"x": jnp.array([0.0, 0.0]), "y": jnp.array([[4.0]])}
+    length, angle = connectivity.distance(a, b)
+    np.testing.assert_allclose([length, angle], [5, 90], rtol=1e-5)
+    assert connectivity.distance(a, a)[1] < 0.1
+
+
+def test_overlap_against_all_masks_there_are():
+    """Mean and spread over every pair with the same counts per layer."""
+    one = {"a": np.array([1, 1, 0, 0, 1], bool), "b": np.array([[1, 0], [0, 0]], bool)}
+    shared = []
+    for kept in itertools.combinations(range(5), 2):
+        for place in range(4):
+            other = {"a": np.isin(np.arange(5), kept), "b": np.zeros((2, 2), bool)}
+            other["b"].flat[place] = True
+            shared.append(overlap(one, other).shared)
+    found = overlap(one, other)
+    np.testing.assert_allclose(found.expected, np.mean(shared))
+    np.testing.assert_allclose(
+        found.z, (found.shared - np.mean(shared)) / np.std(shared)
+    )
+    same = overlap(one, one)
+    assert same.jaccard == 1 and same.shared == 4 and same.z > 1
+    assert np.isnan(overlap({"a": one["a"] | True}, {"a": one["a"] | True}).z)
+    with pytest.raises(ValueError, match="unlike networks"):
+        overlap(one, {"a": one["a"]})
+
+
+def test_a_run_tells_movement_and_stability(tmp_path):
+    config = helpers.tiny_config(
+        controls__order=1, controls__random=0, algorithm__rounds=2
+    )
+    summary = experiment.run(config, tmp_path / "run").summary
+    tickets = summary[(summary.lane == "ticket") & (summary["round"] == 1)]
+    # Magnitude pruning drops the small ones, which have rather moved inwards.
+    assert (tickets.kept_outward > tickets.dropped_outward).all()
+    assert summary[summary["round"] == 0].kept_movement.isna().all()
+    other = summary[summary.lane == "order"]
+    assert (other.distance > 0.01).all() and other.angle.between(0, 90).all()
+    assert other.instability.between(-0.05, 1).all()
+    assert summary[summary.lane != "order"].instability.isna().all()
+
+
+def test_instability_is_that_of_the_networks_on_the_line(tmp_path):
+    """Nine points by hand would not do: the same thirty, one by one, in numpy."""
+    config = helpers.tiny_config(controls__order=1, algorithm__rounds=1)
+    task, algorithm, roots = helpers.tiny_algorithm(config)
+    _, info = algorithm.step(algorithm.init(roots))
+    from lottery_jax.analysis import columns
+
+    found = columns.of_round(task, info)["instability"]
+    (order, *_) = [i for i, lab in enumerate(info.labels) if lab.lane == "order"]
+    test, errors = task.dataset.test, []
+    for t in np.linspace(0, 1, 30):
+        params = jax.tree.map(
+            lambda leaf, t=t: (1 - t) * leaf[0] + t * leaf[order], info.trained.final
+        )
+        outputs, _ = task.model.apply(params, {}, test.x, train=False)
+        errors.append(float((outputs.argmax(-1) != test.y).mean()))
+    expected = max(errors) - (errors[0] + errors[-1]) / 2
+    np.testing.assert_allclose(found[order], expected, atol=0.011)  # one example
