@@ -51,7 +51,21 @@ def made_results(tmp_path, replicates=3, regression=False):
         "model": {"name": "mlp"}, "data": {"name": "digits"}, "replicates": replicates,
         "train": {"optimizer": "adam", "steps": 100},
     }  # fmt: skip
-    return Results(tmp_path, config, {}, [], summary, curves, [])
+    weights = pd.DataFrame(
+        {"round": 1, "layer": ["a", "a", "b"], "start": [0.1, -0.2, 0.3],
+         "final": [0.2, 0.0, 0.6], "kept": [True, False, True]}
+    )  # fmt: skip
+    return Results(tmp_path, config, {}, [], summary, curves, [], weights)
+
+
+def test_weights_are_shown_by_layer_and_fate(tmp_path):
+    figure = figures.weights_by_fate(made_results(tmp_path))
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    dropped, kept = figure.axes[0].collections
+    np.testing.assert_allclose(dropped.get_offsets(), [[-0.2, 0.0]])
+    np.testing.assert_allclose(kept.get_offsets(), [[0.1, 0.2]])
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert texts == ["dropped (50 %)", "kept (50 %)"]
 
 
 def test_a_line_shows_the_means_and_its_band_the_interval(tmp_path):
@@ -76,7 +90,7 @@ def test_a_line_shows_the_means_and_its_band_the_interval(tmp_path):
 def test_all_figures_are_drawn(tmp_path, regression, replicates):
     results = made_results(tmp_path, replicates, regression)
     paths = figures.draw(results)
-    assert len(paths) == 4
+    assert len(paths) == 5
     for path in paths:
         pixels = matplotlib.image.imread(path)[..., :3]
         assert pixels.shape[0] == 630 and pixels.shape[1] >= 960
@@ -89,10 +103,10 @@ def test_figures_of_diverged_lanes_are_drawn(tmp_path, value):
     results = made_results(tmp_path, regression=True)
     lost = results.summary.lane == "reinit"
     results.summary.loc[lost, ["test_loss", "early_stop_test_loss"]] = value
-    assert len(figures.draw(results)) == 4
+    assert len(figures.draw(results)) == 5
     results.summary["test_loss"] = value
     results.curves["validation_loss"] = value
-    assert len(figures.draw(results)) == 4
+    assert len(figures.draw(results)) == 5
 
 
 def test_lanes_are_told_apart_without_colour():

@@ -189,7 +189,7 @@ def test_figures_are_drawn_again_where_they_are_missing(
     assert not (workdir / "figures").exists()
     monkeypatch.setattr(experiment, "make_task", None)
     experiment.run(config(), workdir)
-    assert len(list((workdir / "figures").iterdir())) == 8
+    assert len(list((workdir / "figures").iterdir())) == 10
 
 
 def _killed(path):

@@ -52,6 +52,8 @@ def draw(results: Results) -> list[Path]:
         "early_stop_step": against_density(results, "early_stop_step"),
         "validation_loss": validation_curves(results),
     }
+    if len(results.weights):
+        figures["weights"] = weights_by_fate(results)
     with new_folder(results.workdir, "figures") as folder:
         for name, figure in figures.items():
             figure.savefig(folder / f"{name}.png", dpi=150)
@@ -124,6 +126,33 @@ def validation_curves(results: Results) -> Figure:
     panels[0].set_ylabel("validation loss")
     panels[-1].legend(frameon=False, handlelength=3.5, title="weights remaining")
     figure.suptitle(_title(results), fontsize=9)
+    return figure
+
+
+def weights_by_fate(results: Results) -> Figure:
+    """Weights after training against before, kept and dropped: a panel per layer.
+
+    Of the first ticket of the last round and the training its mask was made from.
+    """
+    last = results.weights["round"].max()
+    weights = results.weights[results.weights["round"] == last]
+    layers = list(dict.fromkeys(weights.layer))
+    figure, panels = _panels(len(layers))
+    for layer, axes in zip(layers, panels, strict=True):
+        rows = weights[weights.layer == layer]
+        for kept, color, marker in ((False, "#E69F00", "x"), (True, "#000000", ".")):
+            shown = rows[rows.kept == kept]
+            fate, percent = "kept" if kept else "dropped", 100 * len(shown) / len(rows)
+            axes.scatter(
+                shown.start, shown.final, s=8, linewidths=0.6, color=color,
+                marker=marker, label=f"{fate} ({percent:.0f} %)", rasterized=True,
+            )  # fmt: skip
+        axes.axline((0, 0), slope=1, color="0.5", linewidth=0.8, zorder=0)
+        axes.set_title(layer, fontsize=9)
+        axes.set_xlabel("weight before training")
+        axes.legend(frameon=False, fontsize=8)
+    panels[0].set_ylabel("weight after training")
+    figure.suptitle(f"{_title(results).split(';')[0]}, round {last}", fontsize=9)
     return figure
 
 

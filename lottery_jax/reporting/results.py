@@ -1,7 +1,8 @@
 """A run is a directory: config, environment, ladder, and one folder per whole round.
 
     config.json  environment.json  ladder.json  .lock
-    rounds/0007/ summary.parquet  curves.parquet  masks.npz  certificate.json
+    rounds/0007/ summary.parquet  curves.parquet  weights.parquet  masks.npz
+                 certificate.json
                  state.npz (last round only: all that is needed to go on)
     figures/
 
@@ -32,12 +33,10 @@ import pandas as pd
 from lottery_jax import hosts
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import ResultsError
-from lottery_jax.tickets import masks
+from lottery_jax.reporting import tables
 
 CHANGE_NO_NUMBER = ("claims", "compilation_cache")
 """Fields of a config that may differ when a run goes on."""
-
-LEADING = ["round", "lane", "sample", "replicate", "density", "kept", "early_stop_step"]
 
 
 class Results(NamedTuple):
@@ -53,6 +52,9 @@ class Results(NamedTuple):
         `live_weights` and `flops` as in `analysis/cost.py`.
       curves: one row per evaluation; no training loss at the step training starts from.
       certificates: one dict per round.
+      weights: of the first ticket of every round from 1 on, some weights of every
+        layer: `start` and `final` of the training that its mask was made from, and
+        whether the mask has `kept` them.
     """
 
     workdir: Path
@@ -62,6 +64,7 @@ class Results(NamedTuple):
     summary: pd.DataFrame
     curves: pd.DataFrame
     certificates: list[dict]
+    weights: pd.DataFrame
 
 
 def load_results(workdir: str | os.PathLike) -> Results:
@@ -77,7 +80,7 @@ def load_results(workdir: str | os.PathLike) -> Results:
     if not folders:
         raise ResultsError(f"{workdir} has no whole round yet")
     frames = {}
-    for table in ("summary", "curves"):
+    for table in ("summary", "curves", "weights"):
         paths = [folder / f"{table}.parquet" for folder in folders]
         parts = [_reading(path, pd.read_parquet) for path in paths]
         frames[table] = pd.concat(parts, ignore_index=True)
@@ -210,12 +213,12 @@ def commit(
     Raises:
       ResultsError: disk full, not writable; the rounds before stay as they are.
     """
-    summary, curves = tables(info, columns)
-    replicates = sum(label.lane == "ticket" for label in info.labels)
+    summary, curves = tables.of_round(info, columns)
     with new_folder(workdir, f"rounds/{info.round:04d}") as folder:
         summary.to_parquet(folder / "summary.parquet", index=False)
         curves.to_parquet(folder / "curves.parquet", index=False)
-        np.savez(folder / "masks.npz", **_packed_masks(info, replicates))
+        tables.some_weights(info).to_parquet(folder / "weights.parquet", index=False)
+        np.savez(folder / "masks.npz", **tables.packed_masks(info))
         leaves = jax.device_get(jax.tree.leaves(jax.tree.map(_without_key, state)))
         np.savez(folder / "state.npz", **{str(i): x for i, x in enumerate(leaves)})
         (folder / "certificate.json").write_text(json.dumps(certificate, indent=1))
@@ -237,17 +240,6 @@ def write_text(workdir: Path, name: str, text: str) -> Path:
         beside.write_text(text)
         beside.replace(path)
     return path
-
-
-def _packed_masks(info: RoundInfo, replicates: int) -> dict[str, np.ndarray]:
-    """Eight weights to a byte, per prunable leaf; see `load_masks`."""
-    packed = {}
-    leaves = masks.named_leaves(info.mask)
-    for name in masks.prunable_names(info.prunable):
-        ticket = np.asarray(leaves[name][:replicates])
-        packed[name] = np.packbits(ticket.reshape(replicates, -1), axis=1)
-        packed[f"{name}.shape"] = np.array(ticket.shape[1:])
-    return packed
 
 
 def restore(workdir: Path, like: Any) -> Any:
@@ -277,40 +269,6 @@ def restore(workdir: Path, like: Any) -> Any:
 def _last_state(workdir: Path) -> tuple[Path, dict[str, np.ndarray]]:
     path = _round_folders(workdir)[-1] / "state.npz"
     return path, _reading(path, _read_npz)
-
-
-def tables(info: RoundInfo, columns: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Summary and curves of one round as tidy frames; columns as in `Results`.
-
-    Args:
-      info: the round.
-      columns: more columns of the summary: [N] values, or one for all lanes.
-    """
-    labels = pd.DataFrame(info.labels)
-    labels.insert(0, "round", info.round)
-    leaves = masks.named_leaves(info.mask)
-    kept = [leaves[name] for name in masks.prunable_names(info.prunable)]
-    found = jax.device_get(info.trained.summary)
-    losses = [values for name, values in found.items() if name.endswith("loss")]
-    summary = labels.assign(
-        density=info.density,
-        kept=sum(np.sum(leaf, tuple(range(1, leaf.ndim))) for leaf in kept),
-        **found,
-        diverged=~np.isfinite(losses).all(axis=0),
-        **columns,
-    )
-    rest = [name for name in summary if name not in LEADING]
-    history = jax.device_get(info.trained.history)
-    # Steps before a rewind step stand in the grid as repetitions of it.
-    _, first = np.unique(history["step"][0], return_index=True)
-    curves = labels.loc[labels.index.repeat(len(first))].reset_index(drop=True)
-    columns = ["step", "train_loss", "validation_loss"]
-    columns += [name for name in history if name not in columns]
-    curves = curves.assign(
-        **{name: history[name][:, first].ravel() for name in columns}
-    )
-    curves.loc[curves.step == info.start, "train_loss"] = np.nan
-    return summary[LEADING + rest], curves
 
 
 def remember(workdir: Path, name: str, choose):

@@ -1,0 +1,74 @@
+"""What is kept of a round: tidy tables, some weights, packed masks."""
+
+import jax
+import numpy as np
+import pandas as pd
+
+from lottery_jax.algorithms.base import RoundInfo
+from lottery_jax.tickets import masks
+
+LEADING = ["round", "lane", "sample", "replicate", "density", "kept", "early_stop_step"]
+
+
+def of_round(info: RoundInfo, columns: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Summary and curves of one round as tidy frames; columns as in `results.Results`.
+
+    Args:
+      info: the round.
+      columns: more columns of the summary: [N] values, or one for all lanes.
+    """
+    labels = pd.DataFrame(info.labels)
+    labels.insert(0, "round", info.round)
+    leaves = masks.named_leaves(info.mask)
+    kept = [leaves[name] for name in masks.prunable_names(info.prunable)]
+    found = jax.device_get(info.trained.summary)
+    losses = [values for name, values in found.items() if name.endswith("loss")]
+    summary = labels.assign(
+        density=info.density,
+        kept=sum(np.sum(leaf, tuple(range(1, leaf.ndim))) for leaf in kept),
+        **found,
+        diverged=~np.isfinite(losses).all(axis=0),
+        **columns,
+    )
+    rest = [name for name in summary if name not in LEADING]
+    history = jax.device_get(info.trained.history)
+    # Steps before a rewind step stand in the grid as repetitions of it.
+    _, first = np.unique(history["step"][0], return_index=True)
+    curves = labels.loc[labels.index.repeat(len(first))].reset_index(drop=True)
+    columns = ["step", "train_loss", "validation_loss"]
+    columns += [name for name in history if name not in columns]
+    curves = curves.assign(
+        **{name: history[name][:, first].ravel() for name in columns}
+    )
+    curves.loc[curves.step == info.start, "train_loss"] = np.nan
+    return summary[LEADING + rest], curves
+
+
+def some_weights(info: RoundInfo, num: int = 2000) -> pd.DataFrame:
+    """At most `num` weights of every layer, evenly spaced; see `results.Results`."""
+    parts = []
+    if info.trained_before is not None:
+        trees = (*info.trained_before, info.mask, info.old_mask)
+        leaves = [masks.named_leaves(tree) for tree in trees]
+        for name in masks.prunable_names(info.prunable):
+            start, final, kept, old = (np.ravel(tree[name][0]) for tree in leaves)
+            places = np.flatnonzero(old)
+            places = places[:: -(-len(places) // num) or 1]
+            columns = {"start": start, "final": final, "kept": kept}
+            part = pd.DataFrame({key: x[places] for key, x in columns.items()})
+            parts.append(part.assign(layer=name))
+    names = {"round": int, "layer": str, "start": "f4", "final": "f4", "kept": bool}
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=list(names)[1:])
+    return table.assign(round=info.round)[list(names)].astype(names)
+
+
+def packed_masks(info: RoundInfo) -> dict[str, np.ndarray]:
+    """Of the tickets, eight weights to a byte; see `results.load_masks`."""
+    replicates = sum(label.lane == "ticket" for label in info.labels)
+    packed = {}
+    leaves = masks.named_leaves(info.mask)
+    for name in masks.prunable_names(info.prunable):
+        ticket = np.asarray(leaves[name][:replicates])
+        packed[name] = np.packbits(ticket.reshape(replicates, -1), axis=1)
+        packed[f"{name}.shape"] = np.array(ticket.shape[1:])
+    return packed
