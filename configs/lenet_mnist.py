@@ -26,15 +26,15 @@ STEP, BEST, LAST = "early_stop_step", "early_stop_test_accuracy", "test_accuracy
 REINIT_7 = {"versus_lane": "reinit", "versus_round": 7}
 
 # Rounds: 51.3 % is 3, 21.1 % 7, 13.5 % 9, 5.6 % 13, 3.6 % 15, 2.9 % 16, 2.3 % 17. Of
-# L1, L3 to L5, L7 and L8 the tolerances are those that an independent reproduction had
+# L1, L4, L5, L7 and L8 the tolerances are those that an independent reproduction had
 # registered beforehand. Steps depend on the budget: the paper's is 50,000.
 CLAIMS = (
     claim("L1", "ticket stops earlier than dense (%)", STEP, 7,
           "percent_earlier", "about", 38.0, tolerance=15.0),
     claim("L2", "at 3.6 % it stops when dense does (% earlier)", STEP, 15,
           "percent_earlier", "about", 0.0, tolerance=15.0),
-    claim("L3", "accuracy above dense (points)", BEST, 9,
-          "points", "about", 0.3, tolerance=0.3),
+    claim("L3", "accuracy above dense, more than 0.3 (points)", BEST, 9,
+          "points", "at_least", 0.3),
     claim("L4", "accuracy back at dense (points)", BEST, 15,
           "points", "about", 0.0, tolerance=0.3),
     claim("L5", "accuracy above dense at the end (points)", LAST, 9,

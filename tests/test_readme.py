@@ -29,3 +29,17 @@ def test_links_lead_somewhere():
     assert len(targets) >= 4
     for target in targets:
         assert (helpers.REPOSITORY / target).exists(), target
+
+
+def test_the_experiment_the_session_and_the_repetition_run(tmp_path, monkeypatch):
+    (code,) = re.findall(r"<!-- session -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert "replicates = 20" in code
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    exec(code.replace("replicates = 20", "replicates = 3"), found)
+    ticket = found["one"].summary.query("round == 1")
+    assert set(ticket.lane) == {"ticket"} and abs(ticket.density.item() - 0.22) < 0.02
+    assert set(found["session"].summary.lane) > {"constant_signed", "reshuffle"}
+    curves = found["robust"].curves
+    assert curves.replicate.nunique() == 3
+    assert (tmp_path / "runs/one/figures/weights.png").is_file()
