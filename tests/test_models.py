@@ -8,6 +8,7 @@ import pytest
 
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import INITIALIZERS, MODELS, from_linen
+from lottery_jax.models.conv import convolve
 from lottery_jax.tickets import masks
 
 SHAPES = {"mlp": (8, 8, 1), "conv_2": (8, 8, 1), "lenet_5": (12, 12, 1)}
@@ -120,3 +121,28 @@ def test_batch_statistics_are_state():
     names = masks.prunable_names(model.prunable(params))
     assert names == ["dense_0/kernel", "output/kernel"]
     assert jnp.all(params["BatchNorm_0"]["scale"] == 1)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("size, channels", [(3, 2), (5, 1), (4, 3), (1, 2)])
+def test_a_convolution_as_a_product_is_one(size, channels, padding):
+    """Values and gradients, odd and even kernels, images that are no squares."""
+    keys = jax.random.split(jax.random.key(size), 3)
+    x = jax.random.normal(keys[0], (2, 7, 9, channels))
+    kernel = jax.random.normal(keys[1], (size, size, channels, 4))
+    names = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+
+    def both(function):
+        def total(x, kernel):
+            out = function(x, kernel, (1, 1), padding, **names)
+            return jnp.sum(jnp.sin(out)), out
+
+        return jax.grad(total, (0, 1), has_aux=True)(x, kernel)
+
+    found, expected = both(convolve), both(jax.lax.conv_general_dilated)
+    assert found[1].shape == expected[1].shape
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        found,
+        expected,
+    )

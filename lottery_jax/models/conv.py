@@ -3,10 +3,29 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from lottery_jax.errors import ConfigError
 from lottery_jax.models.base import INITIALIZERS, from_linen
 from lottery_jax.types import Model
+
+
+def convolve(x: jax.Array, kernel: jax.Array, strides, padding, **options) -> jax.Array:
+    """`jax.lax.conv_general_dilated` of images [B, H, W, C] for strides of 1.
+
+    On CPUs a matrix product of all patches [B, H, W, h * w * C] with the kernel: inside
+    a compiled loop the gradients of XLA's convolutions are many times slower there.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    height, width, _, features = kernel.shape
+    pads = jax.lax.padtype_to_pads(x.shape[1:3], (height, width), strides, padding)
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
+    shifts = [(i, j) for i in range(height) for j in range(width)]
+    patches = [x[:, i : i + rows, j : j + columns] for i, j in shifts]
+    return jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, features)
 
 
 class Conv(nn.Module):
@@ -32,6 +51,7 @@ class Conv(nn.Module):
                     (size, size),
                     padding=padding,
                     kernel_init=self.kernel_init,
+                    conv_general_dilated=convolve,
                     name=f"conv_{layer}",
                 )(x)
                 x = nn.relu(x)
