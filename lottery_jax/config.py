@@ -17,7 +17,6 @@ from lottery_jax.tickets import (
     CONTROLS,
     FREEZES,
     LADDERS,
-    REINITS,
     REWINDS,
     SCOPES,
     SCORES,
@@ -127,6 +126,7 @@ def _supermask() -> ConfigDict:
     fields.initial_logits = (0.0,)  # of all weights at first, one per round
     fields.rescale = False  # kernels by size over number kept (DWR)
     fields.samples = 10  # masks over which an accuracy is averaged
+    fields.jitter = 0.1  # of the control `jitter`, in standard deviations
     return fields
 
 
@@ -216,7 +216,8 @@ def validate(config: ConfigDict) -> None:
             raise ConfigError(f"controls.{name}", problem)
         _at_least(config, f"controls.{name}", 0)
     there = [name for name, number in config.controls.items() if number]
-    claims.validate(config.claims, ["ticket", *there], _last_round(config))
+    last = LAST_ROUND[config.algorithm.name](config.algorithm)
+    claims.validate(config.claims, ["ticket", *there], last)
     _choice(config, "lanes.plan", PLANS)
     _at_least(config, "lanes.chunk", 1)
     if config.lanes.memory_gb is not None:
@@ -252,6 +253,8 @@ def _check_imp(config: ConfigDict):
     if not algorithm.retrain and not algorithm.one_shot:
         problem = "False: what is not trained can be pruned once; set one_shot"
         raise ConfigError("algorithm.retrain", problem)
+    if not algorithm.retrain and config.controls.get("order"):
+        raise ConfigError("controls.order", "what is not trained sees no data")
     if algorithm.pruned != "zero" and config.train.execution == "sparse":
         problem = f"sparse: pruned weights are not zero (pruned={algorithm.pruned})"
         raise ConfigError("train.execution", problem)
@@ -267,19 +270,22 @@ def _check_imp(config: ConfigDict):
 def _check_supermask(config: ConfigDict):
     _at_least(config, "algorithm.samples", 1)
     logits = config.algorithm.initial_logits
-    if not logits or not all(abs(logit) < float("inf") for logit in logits):
+    numbers = all(isinstance(logit, int | float) for logit in logits)
+    if not logits or not numbers or not all(abs(x) < float("inf") for x in logits):
         problem = f"{logits}: expected a number for every round"
         raise ConfigError("algorithm.initial_logits", problem)
     if config.train.execution == "sparse":
         raise ConfigError("train.execution", "sparse: every weight takes part here")
-    for name, number in config.controls.items():
-        if number and name in CONTROLS and name not in REINITS:
-            problem = "the mask is what is learned; controls have other weights"
-            raise ConfigError(f"controls.{name}", problem)
 
 
 CHECKS = {"imp": _check_imp, "supermask": _check_supermask}
 """Name of an algorithm -> what its fields may be."""
+
+LAST_ROUND = {
+    "imp": lambda fields: fields.rounds,
+    "supermask": lambda fields: len(fields.initial_logits) - 1,
+}
+"""Name of an algorithm -> number of the last round."""
 
 
 def _check_names(config, reference: ConfigDict, apart: tuple = (), prefix: str = ""):
@@ -296,13 +302,6 @@ def _check_names(config, reference: ConfigDict, apart: tuple = (), prefix: str =
             raise ConfigError(f"{prefix}{name}", "is missing")
         if name not in apart and isinstance(reference[name], ConfigDict):
             _check_names(config[name], reference[name], (), f"{prefix}{name}.")
-
-
-def _last_round(config) -> int:
-    fields = config.algorithm
-    return (
-        len(fields.initial_logits) - 1 if "initial_logits" in fields else fields.rounds
-    )
 
 
 def _get(config, field):

@@ -141,5 +141,5 @@ class Context(NamedTuple):
     final: Params
     old_mask: Mask
     mask: Mask
-    jitter: float = 0.0
+    jitter: float
     lane: Lane | None = None

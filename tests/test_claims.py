@@ -164,6 +164,9 @@ def test_speed_ups_say_both_estimates():
         ({"measure": "points_"}, "claims.C1.measure: no 'points_'"),
         ({"relation": "equals"}, "claims.C1.relation: no 'equals'"),
         ({"tolerance": -1}, "claims.C1.tolerance: -1"),
+        ({"tolerance": 0}, "claims.C1.tolerance: 0: expected more than 0"),
+        ({"expected": "38"}, "claims.C1.expected: '38': not a number"),
+        ({"expected": float("nan")}, "claims.C1.expected: nan"),
         ({"rounds": 3}, "claims.C1.rounds: no such field"),
     ],
 )

@@ -166,6 +166,14 @@ WRONG_TOGETHER = {
         {"algorithm__retrain": False},
         "algorithm.retrain: False: what is not trained can be pruned once",
     ),
+    "another order of nothing": (
+        {
+            "algorithm__one_shot": True,
+            "algorithm__retrain": False,
+            "controls__order": 1,
+        },
+        "controls.order: what is not trained sees no data",
+    ),
     "frozen weights under another mask": (
         {"algorithm__pruned": "init"},
         "controls.random: is for pruned=zero",

@@ -9,6 +9,7 @@ from scipy import stats
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting import figures, progress
 from lottery_jax.reporting.results import Results
+from lottery_jax.tickets import CONTROLS
 
 
 def test_the_interval_is_students():
@@ -65,7 +66,7 @@ def test_weights_are_shown_by_layer_and_fate(tmp_path):
     np.testing.assert_allclose(dropped.get_offsets(), [[-0.2, 0.0]])
     np.testing.assert_allclose(kept.get_offsets(), [[0.1, 0.2]])
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert texts == ["dropped (50 %)", "kept (50 %)"]
+    assert texts == [f"{fate}, 50 % of what was left" for fate in ("dropped", "kept")]
 
 
 def test_a_line_shows_the_means_and_its_band_the_interval(tmp_path):
@@ -110,9 +111,10 @@ def test_figures_of_diverged_lanes_are_drawn(tmp_path, value):
 
 
 def test_lanes_are_told_apart_without_colour():
-    styles = [*figures.STYLES.values(), *figures.OTHER_STYLES]
-    for part in ("color", "marker", "linestyle"):
-        assert len({style[part] for style in styles}) == len(styles)
+    looks = [figures.style(lane) for lane in ("ticket", *CONTROLS)]
+    assert len({(x["marker"], x["linestyle"]) for x in looks}) == len(looks)
+    own = [figures.style(lane) for lane in ("mine", "mine_signed")]
+    assert own[0]["color"] == own[1]["color"] and own[0] != own[1]
 
 
 def test_a_round_is_one_line(tmp_path, capsys):

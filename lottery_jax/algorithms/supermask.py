@@ -8,6 +8,7 @@ over several. Kernels and biases stay as they were drawn.
 Rounds differ in the initial logit, which is what steers the density.
 """
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -50,12 +51,15 @@ def masked_model(model: Model, rescale: bool) -> Model:
         weights, _ = model.init(key)
         logits = jax.tree.map(jnp.zeros_like, weights)
         params = {"logits": logits, "weights": weights}
-        return params, {"noise": jax.random.key_data(key)}
+        # Far from the numbers that the order of the data folds into the same key.
+        noise = jax.random.fold_in(key, zlib.crc32(b"noise"))
+        return params, {"noise": jax.random.key_data(noise)}
 
     def apply(params, state, x, *, train):
-        now, later = jax.random.split(jax.random.wrap_key_data(state["noise"]))
+        noise = jax.random.wrap_key_data(state["noise"])
+        now, later, evaluation = jax.random.split(noise, 3)
         structure = jax.tree.structure(params["weights"])
-        keys = jax.random.split(now, structure.num_leaves)
+        keys = jax.random.split(now if train else evaluation, structure.num_leaves)
 
         def effective(key, weight, logit, prunable):
             if not prunable:
@@ -74,8 +78,9 @@ def masked_model(model: Model, rescale: bool) -> Model:
             model.prunable(params["weights"]),
         )
         outputs, _ = model.apply(weights, {}, x, train=train)
-        noise = jax.random.key_data(later) if train else state["noise"]
-        return outputs, {"noise": noise}
+        if not train:
+            return outputs, state
+        return outputs, {"noise": jax.random.key_data(later)}
 
     return Model(init, apply, lambda params: jax.tree.map(lambda _: False, params))
 
@@ -91,6 +96,7 @@ def supermask(
     initial_logits: tuple[float, ...] = (0.0,),
     rescale: bool = False,
     samples: int = 10,
+    jitter: float = 0.1,
 ) -> Algorithm:
     """Builds the algorithm.
 
@@ -105,6 +111,7 @@ def supermask(
       initial_logits: of all logits at first, one per round.
       rescale: dynamic weight rescaling.
       samples: masks over which an accuracy is averaged.
+      jitter: noise of the control "jitter", in standard deviations.
 
     Raises:
       ConfigError: a control of the mask.
@@ -139,11 +146,13 @@ def supermask(
             context = Context(
                 key=key("control"), model=model, prunable=prunable, init=theta,
                 rewind_point=theta, start=theta, final=theta, old_mask=mask, mask=mask,
+                jitter=jitter,
             )  # fmt: skip
             drawn = [theta]
             for name, number in controls.items():
                 for sample in range(number):
-                    own = jax.random.fold_in(context.key, sample)
+                    own = jax.random.fold_in(context.key, zlib.crc32(name.encode()))
+                    own = jax.random.fold_in(own, sample)
                     drawn.append(REINITS[name](context._replace(key=own)))
             logits = jax.tree.map(lambda leaf: jnp.full_like(leaf, logit), theta)
             none = jax.tree.map(jnp.logical_not, mask)
@@ -184,9 +193,11 @@ def supermask(
         likely = _where_prunable(lambda logit: logit >= 0, logits, prunable)
         rounded = jax.tree.map(lambda kept: jnp.where(kept, CERTAIN, -CERTAIN), likely)
         sampled = accuracy_of_masks(lanes._replace(params=trained.final), steps)
+        at_best = accuracy_of_masks(lanes._replace(params=trained.best), steps)
         fixed = {"logits": rounded, "weights": weights}
         most_likely = run(lanes._replace(params=fixed), jnp.full(len(steps), steps[-1]))
         summary = trained.summary | sampled
+        summary |= {f"early_stop_{name}": value for name, value in at_best.items()}
         summary["expected_density"] = _density(
             _where_prunable(jax.nn.sigmoid, logits, prunable), prunable
         )
@@ -195,7 +206,6 @@ def supermask(
             for name, value in most_likely.summary.items()
             if name.startswith("test_")
         }
-        ticket = masks.apply(weights, likely)
         info = RoundInfo(
             round=number,
             density=float(_density(likely, prunable)[:replicates].mean()),
@@ -203,11 +213,17 @@ def supermask(
             groups={},
             prunable=prunable,
             labels=labels,
-            lanes=lanes._replace(params=weights, mask=jax.tree.map(_ones, weights)),
-            rewound=jax.tree.map(lambda leaf: leaf[:replicates], weights),
+            # No weight is trained, and the certificate says whether that is so.
+            lanes=lanes._replace(params=weights, mask=lanes.mask["weights"]),
+            rewound=None,
             old_mask=jax.tree.map(lambda leaf: _ones(leaf[:replicates]), weights),
-            trained=trained._replace(final=ticket, best=ticket, summary=summary),
+            trained=trained._replace(
+                final=trained.final["weights"],
+                best=trained.best["weights"],
+                summary=summary,
+            ),
             start=0,
+            keeps_pruned=True,
             found_mask=likely,
         )
         return state._replace(round=state.round + 1), info

@@ -53,11 +53,25 @@ BY_REPLICATE = {
 }
 """The same for every replicate, then averaged, where that is another number."""
 
-QUANTITIES = ("early_stop_step",) + tuple(
-    f"{when}{what}"
-    for when in ("early_stop_test_", "test_", "validation_", "train_")
-    for what in ("accuracy", "loss")
+QUANTITIES = (
+    ("early_stop_step",)
+    + tuple(
+        f"{when}{what}"
+        for when in ("early_stop_test_", "test_", "validation_", "train_")
+        for what in ("accuracy", "loss")
+    )
+    + (
+        *(
+            "most_likely_test_accuracy",
+            "most_likely_test_loss",
+            "live_weights",
+            "flops",
+        ),
+        *("kept_movement", "dropped_movement", "kept_outward", "dropped_outward"),
+        *("instability", "distance", "angle"),
+    )
 )
+"""Columns of the summary that a claim may be about."""
 
 
 def complete(claim: Mapping) -> dict:
@@ -111,10 +125,14 @@ def validate(claims: Iterable[Mapping], lanes: Iterable[str], rounds: int) -> No
                 problem = f"{claim[field]}: the run has rounds 0 to {rounds}"
                 raise ConfigError(f"{name}.{field}", problem)
         for field in ("expected", "tolerance"):
-            if not isinstance(claim[field], int | float):
+            if not isinstance(claim[field], int | float) or not np.isfinite(
+                claim[field]
+            ):
                 raise ConfigError(f"{name}.{field}", f"{claim[field]!r}: not a number")
-        if not claim["tolerance"] >= 0:
-            problem = f"{claim['tolerance']}: expected at least 0"
+        about = claim["relation"] == "about"
+        if claim["tolerance"] < 0 or about and claim["tolerance"] == 0:
+            least = "more than 0" if about else "at least 0"
+            problem = f"{claim['tolerance']}: expected {least}"
             raise ConfigError(f"{name}.tolerance", problem)
 
 
@@ -143,6 +161,8 @@ def judge(
 def _judge_one(summary, claim, last_step):
     ours, density = _values(summary, claim, claim["lane"], claim["round"])
     other, _ = _values(summary, claim, claim["versus_lane"], claim["versus_round"])
+    if claim["measure"] == "percent":
+        other = ours
     ours, other = (x.to_numpy(np.float64) for x in ours.align(other))
     censored = 0
     if claim["quantity"] == "early_stop_step":

@@ -24,7 +24,9 @@ class Overlap(NamedTuple):
 
 
 def overlap(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Overlap:
-    """Compares two masks: path of a leaf -> bools, as `load_masks` gives them.
+    """Compares two masks: path of a leaf -> bools of its shape.
+
+    One replicate of what `load_masks` gives: {name: leaf[0] for name, leaf in ...}.
 
     Raises:
       ValueError: masks of networks that are not alike.

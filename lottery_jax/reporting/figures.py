@@ -1,11 +1,10 @@
 """Figures of a run, PNG and PDF: colour-blind safe, and told apart in grey.
 
-Each lane has its own colour (Okabe and Ito's palette), marker and dashes. Bands are
+Each lane has its own look: colour (Okabe and Ito's palette), marker, dashes. Bands are
 95 % confidence intervals over replicates; several draws of one control are averaged
 within their replicate first, since they are not independent of each other.
 """
 
-import itertools
 from pathlib import Path
 
 import matplotlib
@@ -16,6 +15,7 @@ from matplotlib.ticker import FuncFormatter
 
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting.results import Results, new_folder
+from lottery_jax.tickets import CONTROLS
 
 STYLES = {
     "ticket": {"color": "#000000", "marker": "o", "linestyle": "-"},
@@ -24,11 +24,26 @@ STYLES = {
     "shuffle": {"color": "#009E73", "marker": "D", "linestyle": ":"},
 }
 
-OTHER_STYLES = [
-    {"color": "#CC79A7", "marker": "v", "linestyle": (0, (5, 1, 1, 1))},
-    {"color": "#E69F00", "marker": "P", "linestyle": (0, (1, 2))},
-    {"color": "#56B4E9", "marker": "X", "linestyle": (0, (3, 1))},
-]
+COLORS = ("#CC79A7", "#E69F00", "#56B4E9", "#D55E00", "#0072B2", "#009E73", "#000000")
+MARKERS = ("v", "P", "X", "<", ">", "*", "p", "h", "d", "8", "H", "1", "2")
+
+
+def style(lane: str) -> dict:
+    """Of a lane, the same in every figure; what keeps signs is dotted and hollow."""
+    if lane in STYLES:
+        return STYLES[lane]
+    base = lane.removesuffix("_signed")
+    others = sorted({name.removesuffix("_signed") for name in CONTROLS} | {base})
+    place = others.index(base)
+    chosen = STYLES.get(base) or {
+        "color": COLORS[place % len(COLORS)],
+        "marker": MARKERS[place % len(MARKERS)],
+        "linestyle": (0, (5, 1, 1, 1)),
+    }
+    if lane == base:
+        return chosen
+    return chosen | {"linestyle": ":", "markerfacecolor": "white"}
+
 
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 2)))
 
@@ -67,22 +82,24 @@ def against_density(results: Results, column: str) -> Figure:
     One line and one band per lane. The dashed level is the dense network.
     """
     summary = results.summary
+    # A learned mask is not as dense as that of another replicate.
+    density = summary.groupby(["lane", "round"]).density.transform("mean")
+    summary = summary.assign(density=density)
     scale = 100 if column.endswith("accuracy") else 1
     figure, (axes,) = _panels(1)
-    others = itertools.cycle(OTHER_STYLES)
     for lane, rows in summary.groupby("lane", sort=False):
-        style = STYLES.get(lane) or next(others)
+        look = style(lane)
         density, mean, low, high = _bands(rows, "density", column)
-        axes.plot(100 * density, scale * mean, label=lane, markersize=4, **style)
+        axes.plot(100 * density, scale * mean, label=lane, markersize=4, **look)
         axes.fill_between(
             100 * density,
             scale * low,
             scale * high,
             alpha=0.18,
-            color=style["color"],
+            color=look["color"],
             linewidth=0,
         )
-    dense = summary[(summary.lane == "ticket") & (summary["round"] == 0)]
+    dense = summary[(summary.lane == "ticket") & (summary.density == 1)]
     _level(axes, scale * dense[column].mean(), "dense")
     if column == "early_stop_step":
         steps = results.config["train"]["steps"]
@@ -145,7 +162,7 @@ def weights_by_fate(results: Results) -> Figure:
             fate, percent = "kept" if kept else "dropped", 100 * len(shown) / len(rows)
             axes.scatter(
                 shown.start, shown.final, s=8, linewidths=0.6, color=color,
-                marker=marker, label=f"{fate} ({percent:.0f} %)", rasterized=True,
+                marker=marker, label=f"{fate}, {percent:.0f} % of what was left",
             )  # fmt: skip
         axes.axline((0, 0), slope=1, color="0.5", linewidth=0.8, zorder=0)
         axes.set_title(layer, fontsize=9)

@@ -45,9 +45,8 @@ def show_round(
       seconds_left: estimate for the rounds to come.
       compiled: whether the round's time includes compilation.
     """
-    number, density, seconds = (
-        summary[name].iloc[0] for name in ("round", "density", "seconds")
-    )
+    number, seconds = summary["round"].iloc[0], summary.seconds.iloc[0]
+    density = summary.density.mean()
     column = quantity(summary)
     means = summary.groupby("lane", sort=False)[column].mean()
     unit = "%" if column.endswith("accuracy") else ""
@@ -78,15 +77,16 @@ def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
     )
     for name in ("round", "density %", *lanes):
         table.add_column(name, justify="right")
-    means = summary.groupby(["round", "density", "lane", "replicate"])[column].mean()
-    for (number, density), values in means.groupby(["round", "density"]):
+    means = summary.groupby(["round", "lane", "replicate"])[column].mean()
+    densities = summary.groupby("round").density.mean()
+    for number, values in means.groupby("round"):
         by_lane = values.groupby("lane").agg(["mean", "std"]) * scale
         cells = [
             f"{by_lane.loc[lane, 'mean']:.2f}"
             + (f" +- {by_lane.loc[lane, 'std']:.2f}" if replicates > 1 else "")
             for lane in lanes
         ]
-        table.add_row(str(number), f"{100 * density:.2f}", *cells)
+        table.add_row(str(number), f"{100 * densities[number]:.2f}", *cells)
     console.print(table)
     for path in figures:
         say(f"figure: {path}")

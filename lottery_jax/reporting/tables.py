@@ -21,11 +21,12 @@ def of_round(info: RoundInfo, columns: dict) -> tuple[pd.DataFrame, pd.DataFrame
     labels.insert(0, "round", info.round)
     leaves = masks.named_leaves(info.mask)
     kept = [leaves[name] for name in masks.prunable_names(info.prunable)]
+    num_kept = sum(np.sum(leaf, tuple(range(1, leaf.ndim))) for leaf in kept)
     found = jax.device_get(info.trained.summary)
     losses = [values for name, values in found.items() if name.endswith("loss")]
     summary = labels.assign(
-        density=info.density,
-        kept=sum(np.sum(leaf, tuple(range(1, leaf.ndim))) for leaf in kept),
+        density=num_kept / sum(leaf[0].size for leaf in kept),
+        kept=num_kept,
         **found,
         diverged=~np.isfinite(losses).all(axis=0),
         **columns,
@@ -35,17 +36,16 @@ def of_round(info: RoundInfo, columns: dict) -> tuple[pd.DataFrame, pd.DataFrame
     # Steps before a rewind step stand in the grid as repetitions of it.
     _, first = np.unique(history["step"][0], return_index=True)
     curves = labels.loc[labels.index.repeat(len(first))].reset_index(drop=True)
-    columns = ["step", "train_loss", "validation_loss"]
-    columns += [name for name in history if name not in columns]
-    curves = curves.assign(
-        **{name: history[name][:, first].ravel() for name in columns}
-    )
+    names = ["step", "train_loss", "validation_loss"]
+    names += [name for name in history if name not in names]
+    curves = curves.assign(**{name: history[name][:, first].ravel() for name in names})
     curves.loc[curves.step == info.start, "train_loss"] = np.nan
     return summary[LEADING + rest], curves
 
 
 def some_weights(info: RoundInfo, num: int = 2000) -> pd.DataFrame:
-    """At most `num` weights of every layer, evenly spaced; see `results.Results`."""
+    """At most `num` weights of every layer, drawn at random; see `results.Results`."""
+    numbers = np.random.default_rng(info.round)
     parts = []
     if info.trained_before is not None:
         trees = (*info.trained_before, info.mask, info.old_mask)
@@ -53,7 +53,8 @@ def some_weights(info: RoundInfo, num: int = 2000) -> pd.DataFrame:
         for name in masks.prunable_names(info.prunable):
             start, final, kept, old = (np.ravel(tree[name][0]) for tree in leaves)
             places = np.flatnonzero(old)
-            places = places[:: -(-len(places) // num) or 1]
+            if len(places) > num:
+                places = np.sort(numbers.choice(places, num, replace=False))
             columns = {"start": start, "final": final, "kept": kept}
             part = pd.DataFrame({key: x[places] for key, x in columns.items()})
             parts.append(part.assign(layer=name))
