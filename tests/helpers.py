@@ -1,5 +1,6 @@
 """Small things that many tests are made of."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -85,6 +86,7 @@ def make_lane(params, mask=None, seed=0, learning_rate=0.01, schedule_offset=0):
     return Lane(params, mask, jax.random.key(seed), hypers)
 
 
+@functools.cache
 def make_context(seed=0):
     """A context whose params are unrelated to each other; masks that shrink."""
     model = MODELS["mlp"]((6,), 3, hidden=(8, 5))

@@ -103,7 +103,7 @@ def test_every_rewind_starts_where_it_says(rewind, rewind_step):
     helpers.assert_trees_equal(states[-1].rewind_point, take(point, ticket))
 
 
-@pytest.mark.parametrize("rewind", ["constant_signed", "reshuffle", "reinit"])
+@pytest.mark.parametrize("rewind", ["constant_signed", "reshuffle"])
 def test_reinitialised_tickets_do_not_compound(rewind):
     """Every round draws from theta_k anew; scores see what training started from."""
     config = helpers.tiny_config(
@@ -125,7 +125,7 @@ def test_reinitialised_tickets_do_not_compound(rewind):
             np.testing.assert_array_equal(np.sort(start[mask]), np.sort(init[mask]))
 
 
-@pytest.mark.parametrize("pruned", ["init", "final", "zero_if_shrunk"])
+@pytest.mark.parametrize("pruned", ["final", "zero_if_shrunk"])
 def test_pruned_weights_stay_where_they_are_frozen(pruned):
     config = helpers.tiny_config(algorithm__pruned=pruned, controls__random=0)
     infos, _ = run_rounds(config)
@@ -138,7 +138,6 @@ def test_pruned_weights_stay_where_they_are_frozen(pruned):
                          before.lanes.params, before.trained.final)
         )  # fmt: skip
         expected = {
-            "init": w_i,
             "final": w_f,
             "zero_if_shrunk": np.where(np.abs(w_i) > np.abs(w_f), 0, w_i),
         }[pruned]

@@ -1,5 +1,7 @@
 """Reinitialised weights, and what pruned weights are frozen at, against their law."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ NOISE = {"jitter": 0.1, "noise_half": 0.5, "noise_1": 1, "noise_2": 2, "noise_3"
 DRAWN = [name for name in REINITS if not name.endswith("_signed")]
 
 
+@functools.cache
 def wide_context(density=0.5):
     """Kernels of unlike scale with enough weights to measure laws by."""
     model = MODELS["mlp"]((300,), 3, hidden=(200, 50))
@@ -51,8 +54,7 @@ def test_draws_are_keyed_finite_and_leave_biases(name):
 
 @pytest.mark.parametrize("name", REINITS)
 def test_signs_are_kept_exactly_where_it_says(name):
-    context = wide_context()
-    new, theta, kept, _ = kernels(context, REINITS[name](context))
+    new, theta, kept, _ = kernels(wide_context(), drawn(name))
     agree = (np.sign(new) == np.sign(theta))[kept].mean()
     if name.endswith("_signed"):
         assert agree == 1
@@ -62,11 +64,15 @@ def test_signs_are_kept_exactly_where_it_says(name):
         assert abs(agree - 0.5) < 0.02
 
 
+@functools.cache
+def drawn(name):
+    return REINITS[name](wide_context())
+
+
 @pytest.mark.parametrize("layer", ["dense_0", "dense_1", "output"])
 @pytest.mark.parametrize("name", DRAWN)
 def test_values_follow_their_law(name, layer):
-    context = wide_context()
-    new, theta, kept, sigma = kernels(context, REINITS[name](context), layer)
+    new, theta, kept, sigma = kernels(wide_context(), drawn(name), layer)
     close = 0.02 if layer == "dense_0" else 0.2
     if name == "constant":
         np.testing.assert_allclose(np.abs(new), sigma, rtol=1e-5)

@@ -99,12 +99,12 @@ def quadrant(a, b, num):
     return None
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_rank_scores_are_the_bisected_quadrant_where_there_is_one(seed):
     context = random_layer(seed, (60,))
     i, f = (np.abs(tree["w"]) for tree in (context.start, context.final))
     hit = 0
-    for num in range(1, 60):
+    for num in range(1, 60, 2):
         large = kept("large_init_large_final", context, num)
         small = kept("small_init_small_final", context, num)
         assert large.sum() == small.sum() == num
@@ -115,7 +115,7 @@ def test_rank_scores_are_the_bisected_quadrant_where_there_is_one(seed):
             if expected is not None:
                 hit += 1
                 np.testing.assert_array_equal(mask, expected)
-    assert hit > 40
+    assert hit > 20
 
 
 def test_rank_scores_rank_among_what_is_kept():
