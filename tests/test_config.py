@@ -54,7 +54,7 @@ def test_every_config_and_preset_is_valid(name):
 SMOKES = [
     *(f"conv_cifar10.py:{preset},smoke" for preset in ("conv_2", "conv_6")),
     *(f"lenet_mnist.py:{preset},smoke" for preset in CONFIGS["lenet_mnist.py"]),
-    *(f"lth_api.py:{preset},smoke" for preset in ("iterative", "session")),
+    "lth_api.py:iterative,session,smoke",
     "quickstart.py:smoke",
     "xor.py:smoke",
     "zhou_fc.py:large_final_same_sign,untrained,smoke",

@@ -36,6 +36,10 @@ def test_the_experiment_the_session_and_the_repetition_run(tmp_path, monkeypatch
     assert "replicates = 20" in code
     monkeypatch.chdir(tmp_path)
     found = {}
+    short = "config.train.steps, config.train.eval_every = 200, 100\n"
+    code = code.replace(
+        "config.algorithm.one_shot", f"{short}config.algorithm.one_shot"
+    )
     exec(code.replace("replicates = 20", "replicates = 3"), found)
     ticket = found["one"].summary.query("round == 1")
     assert set(ticket.lane) == {"ticket"} and abs(ticket.density.item() - 0.22) < 0.02
