@@ -110,6 +110,17 @@ def test_figures_of_diverged_lanes_are_drawn(tmp_path, value):
     assert len(figures.draw(results)) == 5
 
 
+def test_a_level_curve_is_drawn(tmp_path):
+    """The same accuracy in every round leaves no range of its own."""
+    results = made_results(tmp_path)
+    results.summary["early_stop_test_accuracy"] = 0.99
+    assert len(figures.draw(results)) == 5
+    low, high = (
+        figures.against_density(results, "early_stop_test_accuracy").axes[0].get_ylim()
+    )
+    assert low < 98.5 and 99 < high <= 100
+
+
 def test_lanes_are_told_apart_without_colour():
     looks = [figures.style(lane) for lane in ("ticket", *CONTROLS)]
     assert len({(x["marker"], x["linestyle"]) for x in looks}) == len(looks)

@@ -208,7 +208,8 @@ def _fit(axes, results: Results, column: str):
     means = means[np.isfinite(means)]
     if means.empty:
         return
-    room = max(0.35 * (means.max() - means.min()), 1e-6)
+    # A level curve has room too, or its ticks would take all of the figure.
+    room = max(0.35 * (means.max() - means.min()), 0.01 * means.abs().max(), 1e-6)
     top = means.max() + room
     if scale == 100:
         top = min(top, 100)
