@@ -148,15 +148,10 @@ def one_shot(config):
 
 def smoke(config):
     """Seconds, on digits in place of MNIST: for tests."""
-    config.data.name = "digits"
-    config.data.validation_size = 100
-    config.data.test_size = 100
-    config.train.steps = 20
-    config.train.eval_every = 10
-    config.algorithm.rounds = 2
-    config.replicates = 2
+    claims = config.claims
+    configs.shrink(config)
     config.claims = tuple(
         claim
-        for claim in config.claims
+        for claim in claims
         if max(claim["round"], claim.get("versus_round", 0)) <= config.algorithm.rounds
     )

@@ -65,9 +65,6 @@ def robust(config):
 
 def smoke(config):
     """Seconds, on digits in place of MNIST: for tests."""
-    config.data.name = "digits"
-    config.data.validation_size = 100
-    config.data.test_size = 100
-    config.train.steps = 20
-    config.train.eval_every = 10
-    config.replicates = 2
+    rounds = config.algorithm.rounds
+    configs.shrink(config)
+    config.algorithm.rounds = rounds

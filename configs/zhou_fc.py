@@ -109,12 +109,4 @@ def supermask_rescaled(config):
 
 def smoke(config):
     """Seconds, on digits in place of MNIST: for tests."""
-    config.data.name = "digits"
-    config.data.validation_size = 100
-    config.data.test_size = 100
-    config.train.steps = 20
-    config.train.batch_size = 60
-    config.train.eval_every = 10
-    if config.algorithm.name == "imp":
-        config.algorithm.rounds = 2
-        config.replicates = 2
+    configs.shrink(config)

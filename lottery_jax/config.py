@@ -9,6 +9,7 @@ import inspect
 from ml_collections import ConfigDict, config_dict
 
 from lottery_jax.algorithms import ALGORITHMS
+from lottery_jax.algorithms.gradual import LANE
 from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
 from lottery_jax.errors import ConfigError, LotteryError, nearest
@@ -73,9 +74,10 @@ def default(algorithm: str = "imp") -> ConfigDict:
     # mask with the same counts, `order` other batches, all others other weights
     # (tickets/reinitialization.py).
     config.controls = ConfigDict(dict.fromkeys(sorted(CONTROLS), 0))
+    if algorithm != "supermask":
+        config.controls.reinit = 1
     if algorithm == "imp":
         config.controls.random = 1
-        config.controls.reinit = 1
 
     config.lanes = ConfigDict()
     config.lanes.plan = "auto"  # vmap, map in chunks, or auto: the faster in a trial
@@ -120,6 +122,22 @@ def _imp() -> ConfigDict:
     return fields
 
 
+def _gradual() -> ConfigDict:
+    fields = ConfigDict()
+    fields.name = "gradual"
+    fields.densities = (0.5, 0.2, 0.1)  # kept of every pruned layer, one per round
+    fields.whole = ()  # kinds of layers that are not pruned: "conv", "output"
+    fields.begin = 0.2  # part of the training at which pruning begins ...
+    fields.end = 0.6  # ... and ends
+    fields.updates = 20  # of the mask in between
+    fields.power = 3  # of the polynomial schedule
+    # Evaluations without improvement after which the published comparison stops, for
+    # the columns `reported_*`; None: no such columns.
+    fields.patience = config_dict.placeholder(int)
+    fields.jitter = 0.1  # of the control `jitter`, in standard deviations
+    return fields
+
+
 def _supermask() -> ConfigDict:
     fields = ConfigDict()
     fields.name = "supermask"
@@ -130,7 +148,7 @@ def _supermask() -> ConfigDict:
     return fields
 
 
-FIELDS = {"imp": _imp, "supermask": _supermask}
+FIELDS = {"gradual": _gradual, "imp": _imp, "supermask": _supermask}
 """Name of an algorithm -> its fields."""
 
 
@@ -152,6 +170,20 @@ def parse_arg(arg: str | None, presets: dict, config: ConfigDict) -> ConfigDict:
             )
         presets[name](config)
     return config
+
+
+def shrink(config: ConfigDict) -> None:
+    """Digits and 20 steps in place of data and budgets: for `smoke` presets."""
+    config.data.name = "digits"
+    config.data.validation_size = 100
+    config.data.test_size = 100
+    config.train.batch_size = 60
+    config.train.steps = 20
+    config.train.eval_every = 10
+    config.replicates = 2
+    if "rounds" in config.algorithm:
+        config.algorithm.rounds = 2
+    config.claims = ()
 
 
 def validate(config: ConfigDict) -> None:
@@ -215,9 +247,12 @@ def validate(config: ConfigDict) -> None:
             problem = f"no such control; {nearest(name, CONTROLS)}"
             raise ConfigError(f"controls.{name}", problem)
         _at_least(config, f"controls.{name}", 0)
-    there = [name for name, number in config.controls.items() if number]
-    last = LAST_ROUND[config.algorithm.name](config.algorithm)
-    claims.validate(config.claims, ["ticket", *there], last)
+    claims.validate(
+        config.claims,
+        ["ticket", *(name for name, number in config.controls.items() if number)],
+        LAST_ROUND[config.algorithm.name](config.algorithm),
+        later=[LANE] if config.algorithm.name == "gradual" else [],
+    )
     _choice(config, "lanes.plan", PLANS)
     _at_least(config, "lanes.chunk", 1)
     if config.lanes.memory_gb is not None:
@@ -267,6 +302,27 @@ def _check_imp(config: ConfigDict):
             raise ConfigError(f"controls.{name}", f"is for pruned=zero: {problem}")
 
 
+def _check_gradual(config: ConfigDict):
+    algorithm = config.algorithm
+    if not algorithm.densities:
+        raise ConfigError("algorithm.densities", "expected one for every round")
+    for density in algorithm.densities:
+        if not isinstance(density, int | float) or not 0 < density < 1:
+            problem = f"{density}: expected a fraction between 0 and 1"
+            raise ConfigError("algorithm.densities", problem)
+    if not 0 <= algorithm.begin < algorithm.end <= 1:
+        problem = f"{algorithm.begin}: expected at least 0, less than end"
+        raise ConfigError("algorithm.begin", f"{problem}, which is at most 1")
+    _at_least(config, "algorithm.updates", 1)
+    _at_least(config, "algorithm.power", 1)
+    _positive(config, "algorithm.jitter")
+    if algorithm.patience is not None:
+        _at_least(config, "algorithm.patience", 1)
+        if not config.train.test_curve:
+            problem = "False: what patience reports is the test accuracy where it stops"
+            raise ConfigError("train.test_curve", problem)
+
+
 def _check_supermask(config: ConfigDict):
     _at_least(config, "algorithm.samples", 1)
     logits = config.algorithm.initial_logits
@@ -278,10 +334,11 @@ def _check_supermask(config: ConfigDict):
         raise ConfigError("train.execution", "sparse: every weight takes part here")
 
 
-CHECKS = {"imp": _check_imp, "supermask": _check_supermask}
+CHECKS = {"gradual": _check_gradual, "imp": _check_imp, "supermask": _check_supermask}
 """Name of an algorithm -> what its fields may be."""
 
 LAST_ROUND = {
+    "gradual": lambda fields: len(fields.densities),
     "imp": lambda fields: fields.rounds,
     "supermask": lambda fields: len(fields.initial_logits) - 1,
 }

@@ -171,7 +171,9 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
             **special,
         )
         chosen = settings.execution
-        # Sparse execution has pruned weights at 0, and no others.
+        # Sparse execution has pruned weights at 0, and one mask for all steps.
+        if special.get("link"):
+            chosen = "dense"
         if chosen == "auto" and (special.get("keep_pruned") or settings.steps < SHORT):
             chosen = "dense"
         return execution.make_runner(

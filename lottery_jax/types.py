@@ -87,8 +87,9 @@ class Lane(NamedTuple):
         it is told to keep them as they are.
       mask: bool arrays in the structure of `params`, True = kept.
       key: seeds the order of the data.
-      hypers: scalars that may differ between lanes: `learning_rate`, and
-        `schedule_offset`, the steps by which the learning-rate schedule runs ahead.
+      hypers: what may differ between lanes: `learning_rate`, and `schedule_offset`,
+        the steps by which the learning-rate schedule runs ahead, both scalars; an
+        algorithm may add its own.
     """
 
     params: Params

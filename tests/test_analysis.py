@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lottery_jax import experiment
-from lottery_jax.analysis import connectivity, movement
+from lottery_jax.analysis import columns, connectivity, movement
+from lottery_jax.analysis.certificates import certify
 from lottery_jax.analysis.overlap import overlap
 from tests import helpers
 
@@ -97,8 +98,6 @@ def test_instability_is_that_of_the_networks_on_the_line(tmp_path):
     config = helpers.tiny_config(controls__order=1, algorithm__rounds=1)
     task, algorithm, roots = helpers.tiny_algorithm(config)
     _, info = algorithm.step(algorithm.init(roots))
-    from lottery_jax.analysis import columns
-
     found = columns.of_round(task, info)["instability"]
     (order, *_) = [i for i, lab in enumerate(info.labels) if lab.lane == "order"]
     test, errors = task.dataset.test, []
@@ -110,3 +109,34 @@ def test_instability_is_that_of_the_networks_on_the_line(tmp_path):
         errors.append(float((outputs.argmax(-1) != test.y).mean()))
     expected = max(errors) - (errors[0] + errors[-1]) / 2
     np.testing.assert_allclose(found[order], expected, atol=0.011)  # one example
+
+
+def test_stability_to_pruning_is_measured_under_the_tickets_mask():
+    """The whole network from the same weights and batches, then masked: in numpy."""
+    config = helpers.tiny_config(controls__dense=1, algorithm__rounds=1)
+    task, algorithm, roots = helpers.tiny_algorithm(config)
+    state, dense_round = algorithm.step(algorithm.init(roots))
+    certify(dense_round)
+    _, info = algorithm.step(state)
+    certify(info)
+    lanes = [i for i, label in enumerate(info.labels) if label.lane == "dense"]
+    assert len(lanes) == 2
+    assert (columns.of_round(task, dense_round)["distance"][lanes] == 0).all()
+    found = columns.of_round(task, info)
+    for lane in lanes:
+        ticket = info.labels[lane].replicate
+
+        def flat(tree, at):
+            return np.concatenate(
+                [np.ravel(leaf[at]) for leaf in jax.tree.leaves(tree)]
+            )
+
+        own = flat(info.trained.final, lane) * flat(info.lanes.mask, ticket)
+        other = flat(info.trained.final, ticket)
+        length = np.sqrt(np.sum((own - other) ** 2))
+        cosine = own @ other / np.sqrt((own @ own) * (other @ other))
+        np.testing.assert_allclose(found["distance"][lane], length, rtol=1e-4)
+        angle = np.degrees(np.arccos(cosine))
+        np.testing.assert_allclose(found["angle"][lane], angle, rtol=1e-3)
+        assert length > 0.01
+    assert np.isfinite(found["distance"]).sum() == 2

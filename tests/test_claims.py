@@ -193,3 +193,17 @@ def test_a_run_ends_with_its_verdicts_and_claims_may_come_later(tmp_path, capsys
     experiment.run(config, tmp_path / "run")
     text = (tmp_path / "run/claims.md").read_text()
     assert "C1: gains" in text and "C1: gains" in capsys.readouterr().out
+
+
+def test_claims_about_two_runs_pair_their_replicates():
+    gains = np.array([1.0, 3.0, 2.0, 5.0])
+    both = claims.together({"new": summary(gains + 1), "old": summary(gains)})
+    stated = CLAIM | {"lane": "new/ticket", "versus_lane": "old/ticket",
+                      "versus_round": 1}  # fmt: skip
+    (row,) = claims.judge(both, [stated], 1000).itertuples()
+    assert row.verdict == "reproduced" and row.replicates == 4
+    np.testing.assert_allclose([row.estimate, row.low, row.high], 1, atol=1e-9)
+    with pytest.raises(ConfigError, match="no lane 'ticket' in round 1"):
+        claims.judge(both, [CLAIM], 1000)
+    with pytest.raises(ValueError, match="cannot be paired"):
+        claims.together({"new": summary(gains), "old": summary(gains[:2])})

@@ -79,6 +79,7 @@ def test_every_model_maps_a_batch_to_outputs(name):
         ("glorot_truncated_normal", 2 / 400, 2.3),
         ("glorot_uniform", 2 / 400, np.sqrt(3) + 1e-3),
         ("kaiming_normal", 2 / 300, np.inf),
+        ("normal_0.1", 0.01, np.inf),
     ],
 )
 def test_initial_weights_follow_their_law(name, variance, extreme):

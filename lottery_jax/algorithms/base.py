@@ -1,13 +1,16 @@
 """What every algorithm is: a pair of pure functions, and what a round tells."""
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from lottery_jax.tickets.controls import CONTROLS
 from lottery_jax.tickets.schedules import Ladder
 from lottery_jax.tickets.selection import Groups
-from lottery_jax.types import Lane, Mask, Params, Prunable, Trained
+from lottery_jax.types import Context, Key, Lane, Mask, Params, Prunable, Trained
 
 MakeRun = Callable[..., Callable[[Lane, jax.Array], Trained]]
 """`make_run(model, name, **special) -> run(lanes, grid)`: a program that trains stacked
@@ -24,6 +27,45 @@ class Label(NamedTuple):
     lane: str
     sample: int
     replicate: int
+
+
+def label_lanes(controls: Mapping[str, int], replicates: int) -> list[Label]:
+    """Labels of tickets and controls: the ticket's lanes stand first."""
+    return [
+        Label(name, sample, replicate)
+        for name, samples in {"ticket": 1, **controls}.items()
+        for sample in range(samples)
+        for replicate in range(replicates)
+    ]
+
+
+def control_key(key: Key, name: str, sample: int) -> Key:
+    """Of one draw of a control.
+
+    By name: another control beside it moves nobody's numbers.
+    """
+    own = jax.random.fold_in(key, zlib.crc32(name.encode()))
+    return jax.random.fold_in(own, sample)
+
+
+def with_controls(context: Context, controls: Mapping[str, int]) -> Lane:
+    """The ticket, `context.lane`, and its controls: [lanes of a replicate, ...]."""
+    lanes = [context.lane]
+    for name, samples in controls.items():
+        for sample in range(samples):
+            own = control_key(context.key, name, sample)
+            lanes.append(CONTROLS[name](context._replace(key=own)))
+    return stack(lanes)
+
+
+def stack(trees: list) -> Any:
+    """Pytrees of one structure along a new first axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def flatten_lanes(lanes: Lane) -> Lane:
+    """[lanes of a replicate, R, ...] -> [N, ...], in the order of `label_lanes`."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
 
 
 class RoundInfo(NamedTuple):
@@ -47,7 +89,7 @@ class RoundInfo(NamedTuple):
         this mask was made from, leaves [R, ...]; None: there was none.
       filled: weights [R] of each ticket that a score by sign would not have kept, had
         there been enough others; None: there is no such score.
-      found_mask: what training found, leaves [N, ...]; None: the masks of the lanes.
+      found_mask: what training left, leaves [N, ...]; None: the masks of the lanes.
     """
 
     round: int

@@ -7,7 +7,6 @@ Round 0 is no special case: nothing is dropped, and it starts from theta_0. The 
 train beside the ticket as lanes of the same compiled program.
 """
 
-import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,10 +14,17 @@ import jax
 import jax.numpy as jnp
 
 from lottery_jax import rng
-from lottery_jax.algorithms.base import Algorithm, Grid, Label, MakeRun, RoundInfo
+from lottery_jax.algorithms.base import (
+    Algorithm,
+    Grid,
+    MakeRun,
+    RoundInfo,
+    flatten_lanes,
+    label_lanes,
+    with_controls,
+)
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, schedules, selection
-from lottery_jax.tickets.controls import CONTROLS
 from lottery_jax.tickets.freezing import FREEZES
 from lottery_jax.tickets.rewinding import REWINDS
 from lottery_jax.tickets.scores import SCORES, num_filled
@@ -122,12 +128,7 @@ def imp(
         {group: fractions[names[0]] for group, names in groups.items()},
         rounds,
     )
-    labels = [
-        Label(name, sample, replicate)
-        for name, samples in {"ticket": 1, **controls}.items()
-        for sample in range(samples)
-        for replicate in range(replicates)
-    ]
+    labels = label_lanes(controls, replicates)
 
     snapshots = {REWIND_POINT: rewind_step}
     run = make_run(snapshots=snapshots, keep_pruned=pruned != "zero")
@@ -183,15 +184,8 @@ def imp(
                 frozen = FREEZES[pruned](context)
                 params = jax.tree.map(jnp.where, mask, params, frozen)
             ticket = Lane(params, mask, key("order"), hypers)
-            lanes = [ticket]
-            for name, samples in controls.items():
-                # By name: another control in the dict moves nobody's numbers.
-                own = jax.random.fold_in(key("control"), zlib.crc32(name.encode()))
-                for sample in range(samples):
-                    drawn = jax.random.fold_in(own, sample)
-                    beside = context._replace(key=drawn, lane=ticket)
-                    lanes.append(CONTROLS[name](beside))
-            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes), filled
+            context = context._replace(key=key("control"), lane=ticket)
+            return with_controls(context, controls), filled
 
         lanes, filled = jax.vmap(one, out_axes=(1, 0))(
             jnp.arange(replicates),
@@ -201,9 +195,7 @@ def imp(
             state.final,
             state.mask,
         )
-        # [lanes per replicate, R, ...] -> [N, ...]: the ticket's lanes stand first.
-        lanes = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
-        return lanes, filled
+        return flatten_lanes(lanes), filled
 
     @jax.jit
     def advance(state: ImpState, lanes: Lane, trained: Trained) -> ImpState:

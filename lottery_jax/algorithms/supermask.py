@@ -16,7 +16,16 @@ import jax
 import jax.numpy as jnp
 
 from lottery_jax import rng
-from lottery_jax.algorithms.base import Algorithm, Grid, Label, MakeRun, RoundInfo
+from lottery_jax.algorithms.base import (
+    Algorithm,
+    Grid,
+    MakeRun,
+    RoundInfo,
+    control_key,
+    flatten_lanes,
+    label_lanes,
+    stack,
+)
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks
 from lottery_jax.tickets.reinitialization import REINITS
@@ -123,12 +132,7 @@ def supermask(
     run = make_run(masked_model(model, rescale), keep_pruned=True)
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
     prunable = model.prunable(shapes)
-    labels = [
-        Label(name, sample, replicate)
-        for name, number in {"ticket": 1, **controls}.items()
-        for sample in range(number)
-        for replicate in range(replicates)
-    ]
+    labels = label_lanes(controls, replicates)
 
     def init(roots) -> SupermaskState:
         return SupermaskState(jnp.int32(0), roots)
@@ -151,8 +155,7 @@ def supermask(
             drawn = [theta]
             for name, number in controls.items():
                 for sample in range(number):
-                    own = jax.random.fold_in(context.key, zlib.crc32(name.encode()))
-                    own = jax.random.fold_in(own, sample)
+                    own = control_key(context.key, name, sample)
                     drawn.append(REINITS[name](context._replace(key=own)))
             logits = jax.tree.map(lambda leaf: jnp.full_like(leaf, logit), theta)
             none = jax.tree.map(jnp.logical_not, mask)
@@ -160,19 +163,19 @@ def supermask(
                 "learning_rate": jnp.float32(learning_rate),
                 "schedule_offset": jnp.int32(0),
             }
-            lanes = [
-                Lane(
-                    {"logits": logits, "weights": weights},
-                    {"logits": mask, "weights": none},
-                    key("order"),
-                    hypers,
-                )
-                for weights in drawn
-            ]
-            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
+            return stack(
+                [
+                    Lane(
+                        {"logits": logits, "weights": weights},
+                        {"logits": mask, "weights": none},
+                        key("order"),
+                        hypers,
+                    )
+                    for weights in drawn
+                ]
+            )
 
-        lanes = jax.vmap(one, out_axes=1)(jnp.arange(replicates))
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
+        return flatten_lanes(jax.vmap(one, out_axes=1)(jnp.arange(replicates)))
 
     def accuracy_of_masks(lanes: Lane, steps: list[int]) -> dict[str, jax.Array]:
         """Means over `samples` masks of the metrics on the test split: [N]."""

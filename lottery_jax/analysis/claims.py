@@ -23,6 +23,7 @@ FIELDS = {
     "round": None,
     "versus_lane": "ticket",
     "versus_round": 0,
+    "versus_quantity": "",  # the same
     "measure": "difference",  # in MEASURES
     "relation": "about",  # in RELATIONS
     "expected": None,  # the paper's value, in the measure's unit
@@ -69,6 +70,7 @@ QUANTITIES = (
         ),
         *("kept_movement", "dropped_movement", "kept_outward", "dropped_outward"),
         *("instability", "distance", "angle"),
+        *("reported_step", "reported_test_accuracy", "reported_test_loss"),
     )
 )
 """Columns of the summary that a claim may be about."""
@@ -92,18 +94,24 @@ def complete(claim: Mapping) -> dict:
     return {**FIELDS, **claim}
 
 
-def validate(claims: Iterable[Mapping], lanes: Iterable[str], rounds: int) -> None:
+def validate(
+    claims: Iterable[Mapping],
+    lanes: Iterable[str],
+    rounds: int,
+    later: Iterable[str] = (),
+) -> None:
     """Refuses claims about what a run will not have.
 
     Args:
       claims: of the config.
       lanes: names of the lanes of the run.
       rounds: number of the last round.
+      later: more lanes, which round 0 does not have.
 
     Raises:
       ConfigError: the claim, its field, and what it may be.
     """
-    names = set()
+    names, everyone = set(), [*lanes, *later]
     for claim in map(complete, claims):
         name = f"claims.{claim['id']}"
         if claim["id"] in names:
@@ -111,8 +119,9 @@ def validate(claims: Iterable[Mapping], lanes: Iterable[str], rounds: int) -> No
         names.add(claim["id"])
         choices = {
             "quantity": QUANTITIES,
-            "lane": lanes,
-            "versus_lane": lanes,
+            "versus_quantity": ("", *QUANTITIES),
+            "lane": everyone,
+            "versus_lane": everyone,
             "measure": MEASURES,
             "relation": RELATIONS,
         }
@@ -124,6 +133,10 @@ def validate(claims: Iterable[Mapping], lanes: Iterable[str], rounds: int) -> No
             if claim[field] not in range(rounds + 1):
                 problem = f"{claim[field]}: the run has rounds 0 to {rounds}"
                 raise ConfigError(f"{name}.{field}", problem)
+            lane = claim[field.replace("round", "lane")]
+            if claim[field] == 0 and lane in later:
+                problem = f"0: there is no {lane} before round 1"
+                raise ConfigError(f"{name}.{field}", problem)
         for field in ("expected", "tolerance"):
             if not isinstance(claim[field], int | float) or not np.isfinite(
                 claim[field]
@@ -134,6 +147,27 @@ def validate(claims: Iterable[Mapping], lanes: Iterable[str], rounds: int) -> No
             least = "more than 0" if about else "at least 0"
             problem = f"{claim['tolerance']}: expected {least}"
             raise ConfigError(f"{name}.tolerance", problem)
+
+
+def together(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Several runs as one summary to `judge`: their lanes are named "run/lane".
+
+    Replicates are paired by number: with the same seeds they share their initial
+    weights and the split of the data.
+
+    Args:
+      summaries: name of a run -> its summary.
+
+    Raises:
+      ValueError: runs with unlike numbers of replicates.
+    """
+    numbers = {name: rows.replicate.nunique() for name, rows in summaries.items()}
+    if len(set(numbers.values())) > 1:
+        raise ValueError(f"replicates cannot be paired: {numbers}")
+    named = [
+        rows.assign(lane=f"{name}/" + rows.lane) for name, rows in summaries.items()
+    ]
+    return pd.concat(named, ignore_index=True)
 
 
 def judge(
@@ -152,6 +186,9 @@ def judge(
       by_replicate (the mean of ratios where the estimate is a ratio of means),
       detectable (the least effect that so many replicates would find four times in
       five), replicates, censored (how many of them), verdict.
+
+    Raises:
+      ConfigError: a claim about a lane or a round that there is not.
     """
     return pd.DataFrame(
         [_judge_one(summary, complete(claim), last_step) for claim in claims]
@@ -159,13 +196,18 @@ def judge(
 
 
 def _judge_one(summary, claim, last_step):
-    ours, density = _values(summary, claim, claim["lane"], claim["round"])
-    other, _ = _values(summary, claim, claim["versus_lane"], claim["versus_round"])
+    versus = claim["versus_quantity"] or claim["quantity"]
+    ours, density = _values(
+        summary, claim["id"], claim["quantity"], claim["lane"], claim["round"]
+    )
+    other, _ = _values(
+        summary, claim["id"], versus, claim["versus_lane"], claim["versus_round"]
+    )
     if claim["measure"] == "percent":
         other = ours
     ours, other = (x.to_numpy(np.float64) for x in ours.align(other))
     censored = 0
-    if claim["quantity"] == "early_stop_step":
+    if claim["quantity"] in ("early_stop_step", "reported_step"):
         censored = int(np.sum((ours >= last_step) | (other >= last_step)))
     measure = MEASURES[claim["measure"]]
     by_replicate = BY_REPLICATE.get(claim["measure"], measure)
@@ -202,13 +244,16 @@ def _judge_one(summary, claim, last_step):
     }
 
 
-def _values(summary, claim, lane, number):
+def _values(summary, id, quantity, lane, number):
     """A number per replicate, draws of a control averaged; and the density.
 
     A lane that has diverged makes its replicate NaN: its accuracy means nothing.
     """
     rows = summary[(summary.lane == lane) & (summary["round"] == number)]
-    values = rows[claim["quantity"]].astype(float).mask(rows.diverged)
+    if rows.empty:
+        problem = f"there is no lane {lane!r} in round {number}"
+        raise ConfigError(f"claims.{id}", problem)
+    values = rows[quantity].astype(float).mask(rows.diverged)
     values = values.groupby(rows.replicate).agg(lambda draws: draws.mean(skipna=False))
     return values, rows.density.iloc[0]
 

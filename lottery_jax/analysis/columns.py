@@ -17,59 +17,61 @@ def of_round(task: Task, info: RoundInfo) -> dict[str, np.ndarray]:
 
     `live_weights` and `flops` of every lane (`cost.measure`). Of tickets, from round 1
     on, where the weights of this mask and those dropped for it had moved in the
-    training before (`movement.by_fate`). Of the control "order", how it lies to its
-    ticket at the end of training: `instability`, the barrier of the test error
-    (regression: loss) on the straight line between them, and their `distance` and
-    `angle` in degrees.
+    training before (`movement.by_fate`). Of the controls "order" and "dense", how they
+    lie to their ticket at the end of training, "dense" under its mask: `distance`, and
+    `angle` in degrees; of "order" also `instability`, the barrier of the test error
+    (regression: loss) on the straight line between them.
     """
     columns = cost.measure(task.model, info.mask, task.dataset.train.x.shape[1:])
-    tickets = [i for i, label in enumerate(info.labels) if label.lane == "ticket"]
-    orders = [i for i, label in enumerate(info.labels) if label.lane == "order"]
+    num = len(info.labels)
+
+    def of(lane):
+        return [i for i, label in enumerate(info.labels) if label.lane == lane]
+
+    def final(i):
+        return jax.tree.map(lambda leaf: leaf[i], info.trained.final)
+
+    def collect(lanes, measure):
+        """`measure(own weights, the ticket's, its mask)` of each of the lanes."""
+        for i in lanes:
+            ticket = info.labels[i].replicate
+            mask = jax.tree.map(lambda leaf, at=ticket: leaf[at], info.mask)
+            for name, value in measure(final(i), final(ticket), mask).items():
+                columns.setdefault(name, np.full(num, np.nan))[i] = value
+
     if info.trained_before is not None:
+        tickets = of("ticket")
         mask = jax.tree.map(lambda leaf: leaf[: len(tickets)], info.mask)
         names = masks.prunable_names(info.prunable)
         trees = [
             {name: masks.named_leaves(tree)[name] for name in names}
             for tree in (*info.trained_before, info.old_mask, mask)
         ]
-        columns |= _spread(_fates(*trees), tickets, len(info.labels))
-    if orders:
-        found = [
-            _apart(
-                task,
-                *(
-                    jax.tree.map(lambda leaf, i=i: leaf[i], info.trained.final)
-                    for i in (info.labels[order].replicate, order)
-                ),
-            )
-            for order in orders
-        ]
-        stacked = jax.tree.map(lambda *values: np.stack(values), *found)
-        columns |= _spread(stacked, orders, len(info.labels))
+        for name, values in jax.device_get(_fates(*trees)).items():
+            columns[name] = np.full(num, np.nan)
+            columns[name][tickets] = values
+    collect(of("order"), lambda own, ticket, _: _instability(task, own, ticket))
+    collect(of("order"), lambda own, ticket, _: _apart(own, ticket))
+    collect(
+        of("dense"), lambda own, ticket, mask: _apart(masks.apply(own, mask), ticket)
+    )
     return columns
-
-
-def _spread(columns, lanes: list[int], num: int):
-    full = {name: np.full(num, np.nan) for name in columns}
-    for name, values in jax.device_get(columns).items():
-        full[name][lanes] = values
-    return full
 
 
 _fates = jax.jit(jax.vmap(movement.by_fate))
 
 
-def _apart(task: Task, a, b) -> dict[str, jax.Array]:
+def _apart(a, b) -> dict[str, jax.Array]:
+    length, angle = connectivity.distance(a, b)
+    return {"distance": length, "angle": angle}
+
+
+def _instability(task: Task, a, b) -> dict[str, jax.Array]:
     test = task.dataset.test
     sinks = "accuracy" in task.metrics
     metric = task.metrics["accuracy"] if sinks else task.loss
     heights = _heights(task.model.apply, metric, a, b, test.x, test.y)
-    length, angle = connectivity.distance(a, b)
-    return {
-        "instability": connectivity.barrier(-heights if sinks else heights),
-        "distance": length,
-        "angle": angle,
-    }
+    return {"instability": connectivity.barrier(-heights if sinks else heights)}
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

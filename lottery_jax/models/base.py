@@ -14,10 +14,12 @@ INITIALIZERS = {
     "glorot_truncated_normal": nn.initializers.glorot_normal(),
     "glorot_uniform": nn.initializers.glorot_uniform(),
     "kaiming_normal": nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
+    "normal_0.1": nn.initializers.normal(0.1),
 }
 """Name -> Flax initializer of kernels. `glorot_normal` is the paper's Gaussian Glorot;
 `glorot_truncated_normal` what TensorFlow and Flax draw under that name (cut at two
-standard deviations); `kaiming_normal` OpenLTH's. Biases start at zero."""
+standard deviations); `kaiming_normal` OpenLTH's; `normal_0.1` has that standard
+deviation in every layer. Biases start at zero."""
 
 
 def from_linen(module: nn.Module, input_shape: tuple[int, ...]) -> Model:

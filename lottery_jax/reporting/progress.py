@@ -46,7 +46,7 @@ def show_round(
       compiled: whether the round's time includes compilation.
     """
     number, seconds = summary["round"].iloc[0], summary.seconds.iloc[0]
-    density = summary.density.mean()
+    density = summary.density[summary.lane == "ticket"].mean()
     column = quantity(summary)
     means = summary.groupby("lane", sort=False)[column].mean()
     unit = "%" if column.endswith("accuracy") else ""
@@ -78,12 +78,14 @@ def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
     for name in ("round", "density %", *lanes):
         table.add_column(name, justify="right")
     means = summary.groupby(["round", "lane", "replicate"])[column].mean()
-    densities = summary.groupby("round").density.mean()
+    densities = summary[summary.lane == "ticket"].groupby("round").density.mean()
     for number, values in means.groupby("round"):
         by_lane = values.groupby("lane").agg(["mean", "std"]) * scale
         cells = [
             f"{by_lane.loc[lane, 'mean']:.2f}"
             + (f" +- {by_lane.loc[lane, 'std']:.2f}" if replicates > 1 else "")
+            if lane in by_lane.index
+            else ""
             for lane in lanes
         ]
         table.add_row(str(number), f"{100 * densities[number]:.2f}", *cells)

@@ -17,12 +17,19 @@ Control = Callable[[Context], Lane]
 
 
 def reinitialized(draw: Draw) -> Control:
-    """Same mask, other weights (arXiv:1803.03635, sec. 2: "random reinit").
+    """Same mask, other kept weights (arXiv:1803.03635, sec. 2: "random reinit").
 
-    With a late rewind step it trains as long as the ticket, from step k of the
-    schedule, so what is drawn fresh has had k steps less in all.
+    Pruned weights stay where the ticket has frozen them. With a late rewind step it
+    trains as long as the ticket, from step k of the schedule, so what is drawn fresh
+    has had k steps less in all.
     """
-    return lambda context: context.lane._replace(params=draw(context))
+
+    def control(context):
+        lane = context.lane
+        params = jax.tree.map(jnp.where, lane.mask, draw(context), lane.params)
+        return lane._replace(params=params)
+
+    return control
 
 
 def shuffle(context: Context) -> Lane:
@@ -59,6 +66,15 @@ def order(context: Context) -> Lane:
     return context.lane._replace(key=context.key)
 
 
+def dense(context: Context) -> Lane:
+    """The whole network from the same weights on the same batches.
+
+    How far the ticket ends from it, where both have weights, is the stability to
+    pruning of Frankle et al. (arXiv:1903.01611, sec. 4).
+    """
+    return context.lane._replace(mask=masks.full(context.lane.mask))
+
+
 def _per_leaf(context: Context, draw):
     """`draw(key, mask leaf)` for the prunable leaves; the others stay as they are."""
     leaves, structure = jax.tree.flatten(context.lane.mask)
@@ -74,6 +90,7 @@ def _per_leaf(context: Context, draw):
 
 
 CONTROLS = {
+    "dense": dense,
     "order": order,
     "random": random,
     "shuffle": shuffle,
@@ -81,5 +98,5 @@ CONTROLS = {
 }
 """Name -> `control(context) -> lane`."""
 
-OF_THE_MASK = ("random", "shuffle")
+OF_THE_MASK = ("dense", "random", "shuffle")
 """Controls that have another mask than the ticket."""

@@ -33,7 +33,10 @@ def make_train(
     batch_size: int,
     snapshots: Mapping[str, int] | None = None,
     test_curve: bool = False,
+    train_metrics: bool = False,
     keep_pruned: bool = False,
+    link: Callable[[Lane], optax.GradientTransformation] | None = None,
+    best_from: int = 0,
 ) -> Train:
     """Builds `train(lane, data, grid) -> Trained`, a pure function.
 
@@ -48,7 +51,10 @@ def make_train(
       batch_size: examples per step.
       snapshots: name -> step (on the grid) at which to keep the params.
       test_curve: evaluate the test split at every evaluation too.
+      train_metrics: metrics of the batches too, means since the last evaluation.
       keep_pruned: pruned weights stay at what the lane has for them; else they are 0.
+      link: lane -> last link of its optimizer chain; it sees the masked updates.
+      best_from: the earliest step that may be the early-stop step.
 
     Returns:
       `train`; its `grid` (int32 [T], rising) holds the steps at which to evaluate, the
@@ -68,21 +74,26 @@ def make_train(
             return lane.hypers["learning_rate"] * schedule(jnp.minimum(step, steps - 1))
 
         tx = optax.chain(optimizer(learning_rate), masks.mask_updates(lane.mask))
+        if link is not None:
+            tx = optax.chain(tx, link(lane))
+        seen = {"loss": task.loss, **(task.metrics if train_metrics else {})}
 
         def loss(params, model_state, batch):
             outputs, model_state = task.model.apply(
                 params, model_state, examples.x[batch], train=True
             )
-            return task.loss(outputs, examples.y[batch]), model_state
+            values = {name: f(outputs, examples.y[batch]) for name, f in seen.items()}
+            return values["loss"], (values, model_state)
 
         def step(number, carry):
-            params, model_state, opt_state, total = carry
-            (value, model_state), grads = jax.value_and_grad(loss, has_aux=True)(
+            params, model_state, opt_state, totals = carry
+            (_, (values, model_state)), grads = jax.value_and_grad(loss, has_aux=True)(
                 params, model_state, order[number]
             )
             updates, opt_state = tx.update(grads, opt_state, params)
             params = optax.apply_updates(params, updates)
-            return params, model_state, opt_state, total + value
+            totals = jax.tree.map(jnp.add, totals, values)
+            return params, model_state, opt_state, totals
 
         def evaluate(params, model_state, split, name):
             def forward(x):
@@ -95,15 +106,22 @@ def make_train(
         def interval(carry, bounds):
             params, model_state, opt_state, best, kept = carry
             first, last = bounds
-            params, model_state, opt_state, total = jax.lax.fori_loop(
-                first, last, step, (params, model_state, opt_state, 0.0)
+            params, model_state, opt_state, totals = jax.lax.fori_loop(
+                first,
+                last,
+                step,
+                (params, model_state, opt_state, dict.fromkeys(seen, 0.0)),
             )
-            row = {"step": last, "train_loss": total / jnp.maximum(last - first, 1)}
+            row = {"step": last} | {
+                f"train_{name}": total / jnp.maximum(last - first, 1)
+                for name, total in totals.items()
+            }
             row |= evaluate(params, model_state, validation, "validation")
             if test_curve:
                 row |= evaluate(params, model_state, test, "test")
 
             lower = row["validation_loss"] < best["validation_loss"]
+            lower &= last >= best_from
             now = {
                 "step": last,
                 "validation_loss": row["validation_loss"],

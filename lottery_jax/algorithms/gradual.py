@@ -1,0 +1,333 @@
+"""Pruning while training, and whether a lottery ticket would have done as well.
+
+A network is pruned within one training, by magnitude, on a polynomial schedule (Zhu &
+Gupta, arXiv:1710.01878). The mask it ends with is a ticket: theta_0 under that mask,
+trained alone, with a fresh draw beside it (the experiment of Havinga & Sawhney,
+Theys96/lottery-ticket-hypothesis, on LeNet-5). Rounds differ in the final density;
+round 0 is dense.
+
+All lanes train for as many steps. The published comparison did not: its dense network
+and its tickets were stopped by patience, each on another quantity, its pruned network
+never. What it would have reported is read off the same curves, see `patience`.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lottery_jax import rng
+from lottery_jax.algorithms.base import (
+    Algorithm,
+    Grid,
+    Label,
+    MakeRun,
+    RoundInfo,
+    flatten_lanes,
+    label_lanes,
+    with_controls,
+)
+from lottery_jax.errors import ConfigError
+from lottery_jax.tickets import masks, schedules, selection
+from lottery_jax.tickets.selection import Groups
+from lottery_jax.types import Context, Key, Lane, Mask, Model, Params, Trained
+
+LANE = "gradual"
+"""The lane of the network that is pruned while it trains, from round 1 on."""
+
+MONITORED = {"ticket": "train", "dense": "validation", LANE: None}
+"""The split on which the published comparison stopped a lane; controls as the ticket.
+Its validation split was the test split; here it is held out."""
+
+
+class GradualState(NamedTuple):
+    """What the next round needs.
+
+    Attributes:
+      round: number of the next round, int32 scalar.
+      roots: root keys of the random streams.
+    """
+
+    round: jax.Array
+    roots: dict[str, Key]
+
+
+class PruneState(NamedTuple):
+    """State of `prune_gradually`.
+
+    Attributes:
+      count: steps done, int32 scalar.
+      mask: what is kept now.
+    """
+
+    count: jax.Array
+    mask: Mask
+
+
+def prune_gradually(
+    num_keep: Mapping[str, jax.Array], at: tuple[int, ...], groups: Groups
+) -> optax.GradientTransformation:
+    """Last link of an optimizer chain: prunes by magnitude after certain steps.
+
+    What is pruned stays at zero; weights never return, as they may in the published
+    code, where a threshold on all weights makes every new mask.
+
+    Args:
+      num_keep: group -> weights to keep after each of those steps, int32 [U].
+      at: U steps, rising.
+      groups: who competes with whom.
+    """
+    when = jnp.array(at)
+
+    def init(params):
+        return PruneState(jnp.int32(0), masks.full(params))
+
+    def update(updates, state, params):
+        count = state.count + 1
+
+        def prune(mask):
+            stepped = optax.apply_updates(params, updates)
+            number = jnp.searchsorted(when, count)
+            keep = {group: counts[number] for group, counts in num_keep.items()}
+            return selection.select(jax.tree.map(jnp.abs, stepped), mask, keep, groups)
+
+        mask = jax.lax.cond(
+            jnp.any(when == count), prune, lambda mask: mask, state.mask
+        )
+        updates = jax.tree.map(
+            lambda update, weight, kept: jnp.where(kept, update, -weight),
+            updates, params, mask,
+        )  # fmt: skip
+        return updates, PruneState(count, mask)
+
+    return optax.GradientTransformation(init, update)
+
+
+def gradual(
+    model: Model,
+    make_run: MakeRun,
+    grid: Grid,
+    *,
+    learning_rate: float,
+    replicates: int,
+    controls: Mapping[str, int],
+    densities: tuple[float, ...],
+    whole: tuple[str, ...] = (),
+    begin: float = 0.2,
+    end: float = 0.6,
+    updates: int = 20,
+    power: int = 3,
+    patience: int | None = None,
+    jitter: float = 0.1,
+) -> Algorithm:
+    """Builds the algorithm.
+
+    Args:
+      model: the network.
+      make_run: builds the program that trains stacked lanes.
+      grid: steps at which to evaluate.
+      learning_rate: of every lane.
+      replicates: R, independent repetitions.
+      controls: name in `CONTROLS` -> how many per replicate, beside the ticket.
+      densities: kept fraction of every pruned layer at the end, one per round.
+      whole: kinds of layers that are not pruned, "conv" or "output": the first part
+        of their names.
+      begin, end: parts of the training at which pruning begins and ends.
+      updates: how often the mask changes.
+      power: of the polynomial schedule.
+      patience: evaluations without improvement after which the published comparison
+        stops, for the columns `reported_step` and `reported_test_accuracy`; None: no
+        such columns. Needs the test split in every evaluation.
+      jitter: noise of the reinitialisation "jitter", in standard deviations.
+
+    Raises:
+      ConfigError: an emptied layer, no layer left to prune, a kind there is not, more
+        updates than steps.
+    """
+    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
+    prunable = model.prunable(shapes)
+    names = masks.prunable_names(prunable)
+    kinds = {name: name.split("/")[0].split("_")[0] for name in names}
+    for kind in whole:
+        if kind not in kinds.values():
+            problem = f"{kind}: no layer of that kind; there are {set(kinds.values())}"
+            raise ConfigError("algorithm.whole", problem)
+    if all(kind in whole for kind in kinds.values()):
+        raise ConfigError("algorithm.whole", f"{whole}: nothing is left to prune")
+    groups = selection.layerwise(names)
+    sizes = {name: masks.named_leaves(shapes)[name].size for name in names}
+    plans = [
+        schedules.polynomial(
+            sizes,
+            {name: 1 if kinds[name] in whole else density for name in names},
+            updates,
+            power,
+        )
+        for density in (1, *densities)
+    ]
+    steps = grid({}, 0)[-1]
+    first, last = round(begin * steps), round(end * steps)
+    if last - first < updates:
+        problem = f"{updates} in steps {first} to {last}: more than there are"
+        raise ConfigError("algorithm.updates", problem)
+    at = tuple(first + (last - first) * i // updates for i in range(updates + 1))
+    labels = label_lanes(controls, replicates)
+    pruned_labels = [Label(LANE, 0, replicate) for replicate in range(replicates)]
+
+    special = {"train_metrics": patience is not None}
+    run = make_run(**special)
+    run_pruned = make_run(
+        name=LANE,
+        link=lambda lane: prune_gradually(lane.hypers["num_keep"], at, groups),
+        best_from=last,
+        **special,
+    )
+    hypers = {
+        "learning_rate": jnp.float32(learning_rate),
+        "schedule_offset": jnp.int32(0),
+    }
+
+    def init(roots) -> GradualState:
+        return GradualState(jnp.int32(0), roots)
+
+    def theta_0(state: GradualState, replicate) -> Params:
+        return model.init(rng.stream(state.roots, "init", replicate))[0]
+
+    @jax.jit
+    def start(state: GradualState) -> tuple[Params, Mask]:
+        """theta_0 and the mask that keeps all of it, leaves [R, ...]."""
+        params = jax.vmap(theta_0, (None, 0))(state, jnp.arange(replicates))
+        return params, masks.full(params)
+
+    def order(state: GradualState, replicate) -> Key:
+        return rng.stream(state.roots, "order", replicate, state.round)
+
+    @jax.jit
+    def prepare_pruned(state: GradualState, num_keep) -> Lane:
+        """The networks that are pruned while they train: lanes [R, ...]."""
+
+        def one(replicate):
+            params = theta_0(state, replicate)
+            own = hypers | {"num_keep": num_keep}
+            return Lane(params, masks.full(params), order(state, replicate), own)
+
+        return jax.vmap(one)(jnp.arange(replicates))
+
+    @jax.jit
+    def prepare(state: GradualState, final: Params, num_keep) -> Lane:
+        """The tickets found in `final` [R, ...] and their controls: lanes [N, ...]."""
+
+        def one(replicate, final):
+            params = theta_0(state, replicate)
+            everything = masks.full(params)
+            size = jax.tree.map(jnp.abs, final)
+            mask = selection.select(size, everything, num_keep, groups)
+            context = Context(
+                key=rng.stream(state.roots, "control", replicate, state.round),
+                model=model, prunable=prunable, init=params, rewind_point=params,
+                start=params, final=final, old_mask=everything, mask=mask,
+                jitter=jitter, lane=Lane(params, mask, order(state, replicate), hypers),
+            )  # fmt: skip
+            return with_controls(context, controls)
+
+        lanes = jax.vmap(one, out_axes=1)(jnp.arange(replicates), final)
+        return flatten_lanes(lanes)
+
+    def step(state: GradualState) -> tuple[GradualState, RoundInfo]:
+        number = int(state.round)
+        plan, evaluations = plans[number], jnp.array(grid({}, 0))
+        pruning = prepare_pruned(
+            state,
+            {name: jnp.array([keep[name] for keep in plan]) for name in names},
+        )
+        final = pruning.params
+        if number:
+            pruned = run_pruned(pruning, evaluations)
+            final = pruned.final
+        lanes = prepare(state, final, plan[-1])
+        found, told, trained = lanes.mask, labels, run(lanes, evaluations)
+        if number:
+            own = _first(lanes.mask, replicates)
+            pruning = pruning._replace(hypers=_first(lanes.hypers, replicates))
+            lanes, trained, found = _join(
+                (lanes, trained, found), (pruning, pruned, own)
+            )
+            told = labels + pruned_labels
+        if patience is not None:
+            reported = as_published(trained, told, patience, number == 0)
+            trained = trained._replace(summary=trained.summary | reported)
+        theta, everything = start(state)
+        info = RoundInfo(
+            round=number,
+            density=sum(plan[-1].values()) / sum(sizes.values()),
+            num_keep=plan[-1],
+            groups=groups,
+            prunable=prunable,
+            labels=told,
+            lanes=lanes,
+            rewound=theta,
+            old_mask=everything,
+            trained=trained,
+            start=0,
+            trained_before=(theta, final) if number else None,
+            found_mask=found,
+        )
+        return state._replace(round=state.round + 1), info
+
+    return Algorithm(init, step, [plan[-1] for plan in plans])
+
+
+def _first(tree, num: int):
+    return jax.tree.map(lambda leaf: leaf[:num], tree)
+
+
+def _join(one, other):
+    """Along the lane axis."""
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, other)
+
+
+def as_published(
+    trained: Trained, labels: list[Label], patience: int, dense: bool
+) -> dict[str, np.ndarray]:
+    """What stopping by patience would have reported: columns [N].
+
+    Training is the same up to where it would have stopped, and the last weights are
+    those that the published comparison tests.
+    """
+    history = jax.device_get(trained.history)
+    metric, sign = ("accuracy", 1) if "test_accuracy" in history else ("loss", -1)
+    stops = []
+    for lane, label in enumerate(labels):
+        split = MONITORED.get("dense" if dense else label.lane, MONITORED["ticket"])
+        if split is None:
+            stops.append(len(history["step"][lane]) - 1)
+            continue
+        values = sign * history[f"{split}_{metric}"][lane]
+        stops.append(1 + stop(values[1:], patience))  # the first: before training
+    lanes = range(len(labels))
+    return {
+        "reported_step": history["step"][lanes, stops],
+        f"reported_test_{metric}": history[f"test_{metric}"][lanes, stops],
+    }
+
+
+def stop(values: np.ndarray, patience: int) -> int:
+    """Where training stops that waits so many evaluations for a higher value.
+
+    Args:
+      values: one per evaluation [T].
+      patience: evaluations in a row that may pass without improvement.
+
+    Returns:
+      Index of the last evaluation; T - 1 where it never stops.
+    """
+    best, since = -np.inf, 0
+    for index, value in enumerate(values):
+        since = 0 if value > best else since + 1
+        best = max(best, value)
+        if since >= patience:
+            return index
+    return len(values) - 1
