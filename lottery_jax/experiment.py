@@ -4,6 +4,7 @@ import functools
 import os
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -55,7 +56,6 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     task = hosts.on_all(make_task, config, roots)
     hosts.check_same("data", _checksums, task)
     algorithm = make_algorithm(config, task, workdir)
-    last = len(algorithm.ladder) - 1
     with ExitStack() as stack:
 
         def take():
@@ -66,7 +66,10 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
             return done
 
         done, compiled = hosts.from_first(take), cache.compile_seconds()
-        _rounds(algorithm, task, roots, workdir, done, last)
+        measure = functools.partial(
+            columns.of_round, task, level_barrier=config.level_barrier
+        )
+        _rounds(algorithm, measure, roots, workdir, done)
         compiling = cache.compile_seconds() - compiled
         progress.say(f"{compiling:.0f} s of these rounds were compilation")
         return hosts.from_first(_show_end, workdir, config.claims)
@@ -87,8 +90,8 @@ def _checksums(task: Task) -> list[int]:
     ]
 
 
-def _rounds(algorithm: Algorithm, task: Task, roots, workdir: Path, done, last):
-    state = algorithm.init(roots)
+def _rounds(algorithm: Algorithm, measure: Callable, roots, workdir: Path, done: int):
+    state, last = algorithm.init(roots), len(algorithm.ladder) - 1
     if done:
         state = results.restore(workdir, like=state)
         progress.say(f"going on with round {done} of {workdir}")
@@ -100,7 +103,7 @@ def _rounds(algorithm: Algorithm, task: Task, roots, workdir: Path, done, last):
         certificate = certify(info)
         seconds = time.perf_counter() - start
         compiling = cache.compile_seconds() - compiled
-        more = columns.of_round(task, info) | {"seconds": seconds}
+        more = measure(info) | {"seconds": seconds}
         for layer in certificate["empty_layers"]:
             progress.say(f"note: nothing is left of {layer} in a ticket of this round")
         summary = hosts.from_first(

@@ -205,5 +205,8 @@ def test_claims_about_two_runs_pair_their_replicates():
     np.testing.assert_allclose([row.estimate, row.low, row.high], 1, atol=1e-9)
     with pytest.raises(ConfigError, match="no lane 'ticket' in round 1"):
         claims.judge(both, [CLAIM], 1000)
+    unmeasured = CLAIM | {"lane": "new/ticket", "quantity": "instability"}
+    with pytest.raises(ConfigError, match="did not measure instability"):
+        claims.judge(both, [unmeasured], 1000)
     with pytest.raises(ValueError, match="cannot be paired"):
         claims.together({"new": summary(gains), "old": summary(gains[:2])})

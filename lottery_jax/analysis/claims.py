@@ -69,7 +69,7 @@ QUANTITIES = (
             "flops",
         ),
         *("kept_movement", "dropped_movement", "kept_outward", "dropped_outward"),
-        *("instability", "distance", "angle"),
+        *("instability", "distance", "angle", "level_barrier"),
         *("reported_step", "reported_test_accuracy", "reported_test_loss"),
     )
 )
@@ -252,6 +252,9 @@ def _values(summary, id, quantity, lane, number):
     rows = summary[(summary.lane == lane) & (summary["round"] == number)]
     if rows.empty:
         problem = f"there is no lane {lane!r} in round {number}"
+        raise ConfigError(f"claims.{id}", problem)
+    if quantity not in rows:
+        problem = f"this run did not measure {quantity}"
         raise ConfigError(f"claims.{id}", problem)
     values = rows[quantity].astype(float).mask(rows.diverged)
     values = values.groupby(rows.replicate).agg(lambda draws: draws.mean(skipna=False))

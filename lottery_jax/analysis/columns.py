@@ -12,7 +12,9 @@ from lottery_jax.training.loop import EVALUATION_VALUES, in_chunks
 from lottery_jax.types import Task
 
 
-def of_round(task: Task, info: RoundInfo) -> dict[str, np.ndarray]:
+def of_round(
+    task: Task, info: RoundInfo, level_barrier: bool = False
+) -> dict[str, np.ndarray]:
     """Columns [N], in the order of the lanes; NaN where a lane has no such number.
 
     `live_weights` and `flops` of every lane (`cost.measure`). Of tickets, from round 1
@@ -20,7 +22,8 @@ def of_round(task: Task, info: RoundInfo) -> dict[str, np.ndarray]:
     training before (`movement.by_fate`). Of the controls "order" and "dense", how they
     lie to their ticket at the end of training, "dense" under its mask: `distance`, and
     `angle` in degrees; of "order" also `instability`, the barrier of the test error
-    (regression: loss) on the straight line between them.
+    (regression: loss) on the straight line between them. Where `level_barrier` is
+    wanted, that barrier between each ticket and the network its mask was made from.
     """
     columns = cost.measure(task.model, info.mask, task.dataset.train.x.shape[1:])
     num = len(info.labels)
@@ -50,7 +53,13 @@ def of_round(task: Task, info: RoundInfo) -> dict[str, np.ndarray]:
         for name, values in jax.device_get(_fates(*trees)).items():
             columns[name] = np.full(num, np.nan)
             columns[name][tickets] = values
-    collect(of("order"), lambda own, ticket, _: _instability(task, own, ticket))
+        if level_barrier:
+            before = info.trained_before[1]
+            columns["level_barrier"] = np.full(num, np.nan)
+            for i in tickets:
+                last = jax.tree.map(lambda leaf, i=i: leaf[i], before)
+                columns["level_barrier"][i] = _barrier(task, last, final(i))
+    collect(of("order"), lambda a, b, _: {"instability": _barrier(task, a, b)})
     collect(of("order"), lambda own, ticket, _: _apart(own, ticket))
     collect(
         of("dense"), lambda own, ticket, mask: _apart(masks.apply(own, mask), ticket)
@@ -66,12 +75,12 @@ def _apart(a, b) -> dict[str, jax.Array]:
     return {"distance": length, "angle": angle}
 
 
-def _instability(task: Task, a, b) -> dict[str, jax.Array]:
+def _barrier(task: Task, a, b) -> jax.Array:
     test = task.dataset.test
     sinks = "accuracy" in task.metrics
     metric = task.metrics["accuracy"] if sinks else task.loss
     heights = _heights(task.model.apply, metric, a, b, test.x, test.y)
-    return {"instability": connectivity.barrier(-heights if sinks else heights)}
+    return connectivity.barrier(-heights if sinks else heights)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
