@@ -6,12 +6,13 @@ Names are imported when they are first used, so that `import lottery_jax` is qui
 import importlib
 
 _HOME = {
+    "draw_figures": "lottery_jax.reporting.figures",
     "load_masks": "lottery_jax.reporting.results",
     "load_results": "lottery_jax.reporting.results",
     "run": "lottery_jax.experiment",
 }
 
-__all__ = ["load_masks", "load_results", "run"]
+__all__ = ["draw_figures", "load_masks", "load_results", "run"]
 __version__ = "0.1.0"
 
 

@@ -1,13 +1,15 @@
 """Runs the experiment of a config, or goes on with it.
 
     lottery --config=configs/NAME.py[:PRESET,...] [--config.FIELD=VALUE ...]
-            [--workdir=DIR]
+            [--workdir=DIR] [--more_figures]
             [--distributed | --coordinator=HOST:PORT --num_processes=N --process_id=I]
 
 Without --workdir the run directory is runs/<config name>-<short hash>. All fields
-stand with their meaning in lottery_jax/config.py. --helpfull lists the flags of all
-libraries. Several processes run one experiment together: --distributed where a cluster
-says who they are (Slurm, Open MPI, Kubernetes, cloud TPU), the three flags elsewhere.
+stand with their meaning in lottery_jax/config.py. --more_figures draws masks, weights
+and cost into more_figures/, also of a run that is finished. --helpfull lists the flags
+of all libraries. Several processes run one experiment together: --distributed where a
+cluster says who they are (Slurm, Open MPI, Kubernetes, cloud TPU), the three flags
+elsewhere.
 """
 
 import hashlib
@@ -23,15 +25,19 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from lottery_jax import experiment
+from lottery_jax import experiment, hosts
 from lottery_jax.errors import LotteryError, nearest
 from lottery_jax.reporting import progress
+from lottery_jax.reporting.results import Results
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with presets after a colon.", lock_config=True
 )
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Run directory; default runs/<config name>-<short hash>."
+)
+MORE_FIGURES = flags.DEFINE_boolean(
+    "more_figures", False, "Draw masks, weights and cost too, into more_figures/."
 )
 DISTRIBUTED = flags.DEFINE_boolean(
     "distributed", False, "Join the processes that the cluster has started."
@@ -61,7 +67,9 @@ def main(argv: list[str]):
         jax.config.update("jax_num_cpu_devices", cores)
     _join()
     try:
-        experiment.run(CONFIG.value, WORKDIR.value or default_workdir())
+        found = experiment.run(CONFIG.value, WORKDIR.value or default_workdir())
+        if MORE_FIGURES.value:
+            hosts.from_first(_draw_more, found)
     except (LotteryError, OSError) as error:
         _fail(error)
     except KeyboardInterrupt:
@@ -77,6 +85,13 @@ def main(argv: list[str]):
             file=sys.stderr,
         )
         _leave(1)
+
+
+def _draw_more(found: Results):
+    from lottery_jax.reporting import figures
+
+    for path in figures.draw_more(found):
+        progress.say(f"figure: {path}")
 
 
 def _join():

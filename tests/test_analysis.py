@@ -71,8 +71,13 @@ def test_overlap_against_all_masks_there_are():
     np.testing.assert_allclose(
         found.z, (found.shared - np.mean(shared)) / np.std(shared)
     )
+    expected = np.mean(shared)  # of 4 and 3 weights kept
+    np.testing.assert_allclose(found.chance, expected / (4 + 3 - expected))
+    np.testing.assert_allclose(found.jaccard, found.shared / (7 - found.shared))
     same = overlap(one, one)
     assert same.jaccard == 1 and same.shared == 4 and same.z > 1
+    empty = overlap({"a": one["a"] & False}, {"a": one["a"] & False})
+    assert np.isnan([empty.jaccard, empty.chance]).all()
     assert np.isnan(overlap({"a": one["a"] | True}, {"a": one["a"] | True}).z)
     with pytest.raises(ValueError, match="unlike networks"):
         overlap(one, {"a": one["a"]})

@@ -1,7 +1,8 @@
-"""Live weights and work against graphs walked by hand."""
+"""Live weights and work against graphs walked by hand, costs against sums."""
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 from lottery_jax.analysis import cost
@@ -81,3 +82,51 @@ def test_nothing_over_or_underflows():
         kept = sum(masks.num_kept(mask, model.prunable(params)).values())
         found = cost.measure(model, helpers.stack(mask), (32, 32, 3))["live_weights"][0]
         assert least * kept <= found <= kept
+
+
+def made_summary():
+    """Three rounds of two replicates, and a control that costs nothing of it."""
+    flops = {0: (1000, 1000), 1: (600, 500), 2: (300, 100)}
+    rows = [
+        {"round": number, "lane": lane, "replicate": replicate, "flops": float(work)}
+        for number, works in flops.items()
+        for lane in ("ticket", "random")
+        for replicate, work in enumerate(works)
+    ]
+    density = {0: 1.0, 1: 0.5, 2: 0.25}
+    return pd.DataFrame(rows).assign(density=lambda frame: frame["round"].map(density))
+
+
+@pytest.mark.parametrize("one_shot", [False, True])
+def test_what_a_ticket_takes_round_by_round(one_shot):
+    summary = made_summary()
+    steps = {0: 70, 1: 50, 2: 40}  # a rewind step shortens all rounds but the first
+    shuffled = summary.sample(frac=1, random_state=0)
+    found = cost.to_find(shuffled, pd.Series(steps), 32, one_shot)
+    assert len(found) == 6
+    for row in found.itertuples():
+        own = summary[(summary.lane == "ticket") & (summary.replicate == row.replicate)]
+        work = [3 * 32 * steps[i] * own.flops[own["round"] == i].item() for i in steps]
+        before = work[: row.round]
+        if one_shot:
+            before = before[:1]
+        np.testing.assert_allclose(row.training, work[row.round])
+        np.testing.assert_allclose(row.finding, sum(before))
+        total = (sum(before) + work[row.round]) / work[0]
+        np.testing.assert_allclose(row.in_dense, total)
+    assert found.in_dense[found["round"] == 0].tolist() == [1, 1]
+
+
+def test_a_geometric_ladder_costs_a_geometric_sum():
+    rounds = np.arange(6)
+    summary = pd.DataFrame(
+        {"round": rounds, "lane": "ticket", "replicate": 0, "density": 0.8**rounds}
+    )
+    found = cost.to_find(summary.assign(flops=1e4 * summary.density), 1000, 60)
+    np.testing.assert_allclose(found.in_dense, (1 - 0.8 ** (rounds + 1)) / 0.2)
+    np.testing.assert_allclose(found.training[0], 3 * 1e4 * 1000 * 60)
+
+
+def test_a_run_without_a_dense_round_has_no_such_cost():
+    with pytest.raises(ValueError, match="does not train the dense network"):
+        cost.to_find(made_summary().query("round > 0"), 10, 10)

@@ -1,15 +1,21 @@
 """Intervals against closed forms, figures against the table they show."""
 
+from pathlib import Path
+
 import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from absl.testing import flagsaver
 from scipy import stats
 
+import lottery_jax
+from lottery_jax import experiment, main
 from lottery_jax.analysis.statistics import confidence_interval
-from lottery_jax.reporting import figures, progress
+from lottery_jax.reporting import figures, plotting, progress, ticket_figures
 from lottery_jax.reporting.results import Results
 from lottery_jax.tickets import CONTROLS
+from tests import helpers
 
 
 def test_the_interval_is_students():
@@ -50,7 +56,8 @@ def made_results(tmp_path, replicates=3, regression=False):
     curves = curves[(curves["round"] == 0) | (curves.step > 0)]  # a rewind step
     config = {
         "model": {"name": "mlp"}, "data": {"name": "digits"}, "replicates": replicates,
-        "train": {"optimizer": "adam", "steps": 100},
+        "train": {"optimizer": "adam", "steps": 100, "batch_size": 10},
+        "algorithm": {"name": "imp", "one_shot": False, "retrain": True},
     }  # fmt: skip
     weights = pd.DataFrame(
         {"round": 1, "layer": ["a", "a", "b"], "start": [0.1, -0.2, 0.3],
@@ -59,8 +66,236 @@ def made_results(tmp_path, replicates=3, regression=False):
     return Results(tmp_path, config, {}, [], summary, curves, [], weights)
 
 
+def with_masks(results):
+    """Masks of a dense layer and a convolution, and the columns that tell of them."""
+    numbers = np.random.default_rng(0)
+    summary, made = results.summary, {}
+    replicates = summary.replicate.nunique()
+    for number in (0, 1):
+        masks = {
+            name: numbers.random((replicates, *shape)) < (0.5 if number else 2)
+            for name, shape in {"a": (6, 5), "b": (2, 2, 5, 4)}.items()
+        }
+        folder = results.workdir / "rounds" / f"{number:04d}"
+        folder.mkdir(parents=True)
+        packed = {
+            name: np.packbits(mask.reshape(replicates, -1), axis=1)
+            for name, mask in masks.items()
+        }
+        shapes = {f"{name}.shape": mask.shape[1:] for name, mask in masks.items()}
+        np.savez(folder / "masks.npz", **packed, **shapes)
+        made[number] = masks
+    density, late = summary.density, summary["round"] > 0
+    moved = summary["round"].where(late & (summary.lane == "ticket"))
+    summary = summary.assign(
+        flops=200 * density, kept=100 * density, live_weights=90 * density,
+        kept_movement=0.4 * moved, dropped_movement=0.1 * moved,
+        kept_outward=0.9 * moved, dropped_outward=0.2 * moved,
+    )  # fmt: skip
+    return results._replace(summary=summary), made
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_degrees_are_shown_beside_those_of_chance(tmp_path):
+    results, masks = with_masks(made_results(tmp_path))
+    figure = ticket_figures.degrees(results)
+    kernel = masks[1]["b"][0]
+    for axes, count in ((figure.axes[1], kernel.sum((0, 1, 2))),
+                        (figure.axes[3], kernel.sum((0, 1, 3)))):  # fmt: skip
+        at, part = lines(axes)["ticket"].get_data()
+        expected = [100 * (count <= degree).mean() for degree in at]
+        np.testing.assert_allclose(part, expected)
+        assert part[-1] == 100 and at[-1] > count.max()
+        own = kernel.size // len(count)
+        law = stats.hypergeom(kernel.size, kernel.sum(), own)
+        np.testing.assert_allclose(
+            lines(axes)["by chance"].get_ydata(), 100 * law.cdf(at), rtol=1e-6
+        )
+        ratio = np.var(count) / law.var()
+        assert f"variance {ratio:.2g} x" in axes.get_xlabel()
+
+
+def test_layers_are_followed_down(tmp_path):
+    results, masks = with_masks(made_results(tmp_path))
+    results.summary.loc[results.summary.lane == "ticket", "live_weights"] *= 0.5
+    density, effective, no_incoming, no_outgoing = ticket_figures.layers(results).axes
+    for name, mask in masks[1].items():
+        line = lines(density)[name]
+        np.testing.assert_allclose(line.get_xdata(), [50, 100])
+        np.testing.assert_allclose(line.get_ydata(), [100 * mask.mean(), 100])
+        units = mask.reshape(3, -1, mask.shape[-1])
+        dead = np.mean([(~one.any(0)).mean() for one in units])
+        found = lines(no_incoming)[name].get_ydata()
+        np.testing.assert_allclose(found, [100 * dead, 0])
+        inputs = np.moveaxis(mask, -2, 1).reshape(3, mask.shape[-2], -1)
+        dead = np.mean([(~one.any(1)).mean() for one in inputs])
+        found = lines(no_outgoing)[name].get_ydata()
+        np.testing.assert_allclose(found, [100 * dead, 0])
+    np.testing.assert_allclose(lines(effective)["ticket"].get_ydata(), [45, 45])
+    assert "reinit" not in lines(effective)  # the mask is the ticket's
+
+
+def test_a_collapsed_layer_leaves_its_axes(tmp_path):
+    results, masks = with_masks(made_results(tmp_path))
+    path = tmp_path / "rounds/0001/masks.npz"
+    stored = dict(np.load(path))
+    np.savez(path, **{**stored, "a": 0 * stored["a"]})
+    density = ticket_figures.layers(results).axes[0]
+    assert lines(density)["a"].get_ydata()[0] == 0
+    assert 0 < density.get_ylim()[0] < 100 * masks[1]["b"].mean()
+
+
+def test_movement_is_shown_by_fate(tmp_path):
+    results, _ = with_masks(made_results(tmp_path))
+    far, outward = ticket_figures.movement(results).axes
+    for axes, kept, dropped in ((far, 0.4, 0.1), (outward, 90, 20)):
+        np.testing.assert_allclose(lines(axes)["kept"].get_data(), [[50], [kept]])
+        np.testing.assert_allclose(lines(axes)["dropped"].get_data(), [[50], [dropped]])
+
+
+def test_overlap_of_pairs(tmp_path):
+    results, masks = with_masks(made_results(tmp_path))
+    whole, by_layer = ticket_figures.overlap(results).axes
+    flat = np.concatenate([mask.reshape(3, -1) for mask in masks[1].values()], axis=1)
+    pairs = [(flat[i], flat[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    expected = np.mean([(a & b).sum() / (a | b).sum() for a, b in pairs])
+    np.testing.assert_allclose(
+        lines(whole)["two replicates"].get_data(), [[50, 100], [expected, 1]]
+    )
+    assert 0.25 < lines(whole)["by chance"].get_ydata()[0] < 0.45
+    one = masks[1]["a"].reshape(3, -1)
+    z = []
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        law = stats.hypergeom(30, one[i].sum(), one[j].sum())
+        z.append(((one[i] & one[j]).sum() - law.mean()) / law.std())
+    np.testing.assert_allclose(lines(by_layer)["a"].get_ydata(), [np.mean(z), np.nan])
+
+
+def test_at_most_ten_pairs_are_compared(tmp_path, monkeypatch):
+    results, _ = with_masks(made_results(tmp_path, replicates=8))
+    calls, compare = [], ticket_figures.compare
+    monkeypatch.setattr(
+        ticket_figures, "compare", lambda *two: calls.append(two) or compare(*two)
+    )
+    ticket_figures.overlap(results)
+    assert len(calls) == 2 * 3 * 10  # rounds, layers and all of them, pairs
+
+
+def test_stability_of_order_and_dense(tmp_path):
+    results = made_results(tmp_path)
+    control = results.summary.lane == "reinit"
+    lane = np.where(results.summary["sample"] == 0, "order", "dense")
+    summary = results.summary.assign(lane=results.summary.lane.mask(control, lane))
+    order, dense = summary.lane == "order", summary.lane == "dense"
+    summary.loc[dense, "density"] = 1.0  # drawn where its ticket is
+    summary.loc[order, ["instability", "distance", "angle"]] = [0.02, 3.0, 40.0]
+    summary.loc[dense, ["distance", "angle"]] = [5.0, 60.0]
+    figure = figures.stability(results._replace(summary=summary))
+    instability, distance, angle = figure.axes
+    assert len(instability.get_lines()) == 1
+    order, dense = distance.get_lines()
+    np.testing.assert_allclose(instability.get_lines()[0].get_ydata(), [2, 2])
+    np.testing.assert_allclose(order.get_data(), [[50, 100], [3, 3]])
+    np.testing.assert_allclose(dense.get_data(), [[50, 100], [5, 5]])
+    np.testing.assert_allclose(angle.get_lines()[1].get_ydata(), [60, 60])
+    late = (summary.lane == "ticket") & (summary["round"] == 1)
+    alone = summary.assign(level_barrier=np.where(late, 0.03, np.nan))
+    alone = alone.drop(columns=["instability", "distance", "angle"])
+    (barrier,) = figures.stability(results._replace(summary=alone)).axes
+    (line,) = barrier.get_lines()
+    np.testing.assert_allclose(line.get_data(), [[50, 100], [3, np.nan]])
+
+
+def test_cost_counts_the_training_that_finds_a_ticket(tmp_path):
+    results, _ = with_masks(made_results(tmp_path))
+    axes = figures.cost(results).axes[0]
+    # Training starts at step 50 of 100 in round 1, with half of the weights.
+    work, accuracy = lines(axes)["finding and training it"].get_data()
+    np.testing.assert_allclose(work, [1, 1.25])
+    np.testing.assert_allclose(accuracy, [91, 91])
+    work, _ = lines(axes)["training it alone"].get_data()
+    np.testing.assert_allclose(work, [0.25, 1])
+    results.config["algorithm"]["one_shot"] = True
+    results.summary.loc[results.summary["round"] == 1, "flops"] = 20
+    work, _ = lines(figures.cost(results).axes[0])["finding and training it"].get_data()
+    np.testing.assert_allclose(work, [1, 1 + 0.05])
+
+
+def test_weights_before_training_round_by_round(tmp_path):
+    results = made_results(tmp_path)
+    numbers = np.random.default_rng(0)
+    start = numbers.normal(size=400).astype("f4")
+    weights = pd.DataFrame({"round": 1, "layer": "a", "start": start})
+    weights = weights.assign(final=start, kept=np.abs(start) > 0.5)
+    figure = ticket_figures.initial_weights(results._replace(weights=weights))
+    dense, kept = figure.axes[0].patches
+    edges = kept.get_data().edges
+    assert len(edges) > 20
+    for patch, values in ((dense, start), (kept, start[np.abs(start) > 0.5])):
+        expected, _ = np.histogram(values, edges, density=True)
+        np.testing.assert_allclose(patch.get_data().values, expected, rtol=1e-6)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["100 %", "50 %"]
+
+
+MORE = ["degrees", "layers", "initial_weights", "movement", "overlap", "cost"]
+
+
+@pytest.mark.parametrize("regression, replicates", [(False, 1), (True, 3)])
+def test_more_figures_are_drawn_when_asked_for(tmp_path, regression, replicates):
+    results, _ = with_masks(made_results(tmp_path, replicates, regression))
+    results.summary.loc[results.summary.lane == "reinit", "flops"] = np.nan
+    paths = lottery_jax.draw_figures(results)
+    first, more = paths[:5], paths[5:]
+    assert {path.parent.name for path in first} == {"figures"}
+    expected = [name for name in MORE if replicates > 1 or name != "overlap"]
+    assert more == [tmp_path / "more_figures" / f"{name}.png" for name in expected]
+    for path in more:
+        pixels = matplotlib.image.imread(path)[..., :3]
+        assert pixels.shape[0] >= 630 and pixels.std() > 0.05
+        assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_more_figures_of_what_there_is(tmp_path):
+    """A mask that is learned: no weights are sampled, moved, or trained again."""
+    results, _ = with_masks(made_results(tmp_path, replicates=1))
+    results.config["algorithm"] = {"name": "supermask"}
+    results = results._replace(
+        weights=results.weights[:0],
+        summary=results.summary.drop(columns=["kept_movement", "dropped_movement"]),
+    )
+    assert [path.stem for path in figures.draw_more(results)] == ["degrees", "layers"]
+
+
+def test_more_figures_of_diverged_tickets_are_drawn(tmp_path):
+    results, _ = with_masks(made_results(tmp_path))
+    lost = (results.summary.lane == "ticket") & (results.summary.replicate == 1)
+    names = ["early_stop_test_accuracy", "kept_movement", "kept_outward"]
+    results.summary.loc[lost, names] = np.nan
+    results.weights["start"] = np.nan
+    assert len(figures.draw_more(results)) == len(MORE)
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+def test_the_command_line_asks_for_more_figures(tmp_path, monkeypatch, capsys):
+    results, _ = with_masks(made_results(tmp_path, replicates=1))
+    monkeypatch.setattr(experiment, "run", lambda config, workdir: results)
+    config = f"--config={helpers.REPOSITORY}/configs/xor.py"
+    with flagsaver.flagsaver():
+        for flag in ("--nomore_figures", "--more_figures"):
+            main.parse_flags(["lottery", config, flag])
+            main.main([])
+            shown = capsys.readouterr().out.splitlines()
+            paths = [line[8:] for line in shown if line.startswith("figure: ")]
+            assert len(paths) == (5 if flag == "--more_figures" else 0)
+    assert all(Path(path).is_file() for path in paths)
+
+
 def test_weights_are_shown_by_layer_and_fate(tmp_path):
-    figure = figures.weights_by_fate(made_results(tmp_path))
+    figure = ticket_figures.weights_by_fate(made_results(tmp_path))
     assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
     dropped, kept = figure.axes[0].collections
     np.testing.assert_allclose(dropped.get_offsets(), [[-0.2, 0.0]])
@@ -122,10 +357,12 @@ def test_a_level_curve_is_drawn(tmp_path):
 
 
 def test_lanes_are_told_apart_without_colour():
-    looks = [figures.style(lane) for lane in ("ticket", *CONTROLS)]
+    looks = [plotting.style(lane) for lane in {*plotting.STYLES, *CONTROLS}]
     assert len({(x["marker"], x["linestyle"]) for x in looks}) == len(looks)
-    own = [figures.style(lane) for lane in ("mine", "mine_signed")]
+    own = [plotting.style(lane) for lane in ("mine", "mine_signed")]
     assert own[0]["color"] == own[1]["color"] and own[0] != own[1]
+    layers = [plotting.layer_style(place) for place in range(9)]
+    assert len({(x["marker"], x["linestyle"]) for x in layers}) == len(layers)
 
 
 def test_a_round_is_one_line(tmp_path, capsys):

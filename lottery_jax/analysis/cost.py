@@ -1,9 +1,10 @@
-"""What a ticket really costs: weights that can matter, and the work of one example."""
+"""What a ticket really costs: weights that can matter, and the work they make."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import pandas as pd
 
 from lottery_jax.tickets import masks
 from lottery_jax.types import Mask, Model
@@ -62,3 +63,49 @@ def _live(model, mask, shape):
 
     gradient = jax.grad(total)(params)
     return jax.tree.map(lambda leaf, kept: kept & (leaf > 0), gradient, mask)
+
+
+def to_find(
+    summary: pd.DataFrame,
+    steps: int | pd.Series,
+    batch_size: int,
+    one_shot: bool = False,
+) -> pd.DataFrame:
+    """What it takes to find the ticket of every round, and then to train it.
+
+    Floating-point operations if pruned weights cost none; a backward pass counts as two
+    forward passes. Every step of a round is counted, also those after its early stop.
+
+    Args:
+      summary: of a run whose round 0 trains the dense network; `results.summary`.
+      steps: optimizer steps per round; a series where rounds differ (index: round).
+      batch_size: examples per step.
+      one_shot: every ticket is found by training the dense network; otherwise by
+        training it and all tickets before.
+
+    Returns:
+      One row per round and replicate: round, replicate, density; finding, training
+      (FLOPs); in_dense: their sum in trainings of the dense network.
+
+    Raises:
+      ValueError: no dense round 0.
+    """
+    tickets = summary[summary.lane == "ticket"].sort_values(["round", "replicate"])
+    names = ["round", "replicate", "density", "flops"]
+    found = tickets[names].reset_index(drop=True)
+    if not (found.density[found["round"] == 0] == 1).any():
+        raise ValueError("round 0 of this run does not train the dense network")
+    if isinstance(steps, pd.Series):
+        steps = found["round"].map(steps)
+    training = 3.0 * found.pop("flops") * batch_size * steps
+    first = found["round"] == 0
+    dense = found.replicate.map(
+        dict(zip(found.replicate[first], training[first], strict=True))
+    )
+    if one_shot:
+        finding = dense.mask(first, 0.0)
+    else:
+        finding = training.groupby(found.replicate).cumsum() - training
+    return found.assign(
+        finding=finding, training=training, in_dense=(finding + training) / dense
+    )
