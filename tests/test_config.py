@@ -18,7 +18,7 @@ CONFIGS = {
     "lenet_mnist.py": ["iclr2019", "google_code_2018", "openlth_default", "one_shot"],
     "lth_api.py": ["one_shot", "iterative", "session", "robust"],
     "quickstart.py": [],
-    "theys.py": ["fair", "published"],
+    "theys.py": ["fair", "published", "short"],
     "xor.py": [],
     "zhou_fc.py": [*SCORES, "untrained", "supermask", "supermask_rescaled"],
 }

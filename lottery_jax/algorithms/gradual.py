@@ -33,7 +33,7 @@ from lottery_jax.algorithms.base import (
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, schedules, selection
 from lottery_jax.tickets.selection import Groups
-from lottery_jax.types import Context, Key, Lane, Mask, Model, Params, Trained
+from lottery_jax.types import Context, Key, Lane, Mask, Params, Task, Trained
 
 LANE = "gradual"
 """The lane of the network that is pruned while it trains, from round 1 on."""
@@ -107,7 +107,7 @@ def prune_gradually(
 
 
 def gradual(
-    model: Model,
+    task: Task,
     make_run: MakeRun,
     grid: Grid,
     *,
@@ -126,7 +126,7 @@ def gradual(
     """Builds the algorithm.
 
     Args:
-      model: the network.
+      task: the network.
       make_run: builds the program that trains stacked lanes.
       grid: steps at which to evaluate.
       learning_rate: of every lane.
@@ -147,6 +147,7 @@ def gradual(
       ConfigError: an emptied layer, no layer left to prune, a kind there is not, more
         updates than steps.
     """
+    model = task.model
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
     prunable = model.prunable(shapes)
     names = masks.prunable_names(prunable)
@@ -272,7 +273,6 @@ def gradual(
             old_mask=everything,
             trained=trained,
             start=0,
-            trained_before=(theta, final) if number else None,
             found_mask=found,
         )
         return state._replace(round=state.round + 1), info
