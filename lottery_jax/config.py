@@ -23,6 +23,8 @@ from lottery_jax.tickets import (
     SCORES,
 )
 from lottery_jax.tickets.controls import OF_THE_MASK
+from lottery_jax.tickets.schedules import PATHS
+from lottery_jax.tickets.scores import OF_TRAINING
 from lottery_jax.training.execution import EXECUTIONS
 from lottery_jax.training.lanes import PLANS
 from lottery_jax.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -120,6 +122,10 @@ def _imp() -> ConfigDict:
     fields.pruned = "zero"  # what pruned weights are frozen at
     fields.ladder = "geometric"  # how many weights to keep
     fields.one_shot = False  # every round prunes the network of round 0
+    fields.pretrain = True  # False: prune at initialisation, score theta_0
+    fields.iterations = 1  # prunings of a round, with new scores after each
+    fields.path = "exponential"  # how many each keeps: exponential, linear
+    fields.score_examples = 100  # that snip, grasp and grad look at
     fields.retrain = True  # False (one_shot only): evaluate, do not train
     fields.jitter = 0.1  # of `jitter`, in standard deviations of the init
     return fields
@@ -287,6 +293,15 @@ def _check_imp(config: ConfigDict):
         raise ConfigError("algorithm.rewind_step", problem)
     _choice(config, "algorithm.pruned", FREEZES)
     _choice(config, "algorithm.ladder", LADDERS)
+    _at_least(config, "algorithm.iterations", 1)
+    _choice(config, "algorithm.path", PATHS)
+    _at_least(config, "algorithm.score_examples", 1)
+    if not algorithm.pretrain and algorithm.score in OF_TRAINING:
+        problem = f"{algorithm.score}: compares the ends of a training; set pretrain"
+        raise ConfigError("algorithm.score", problem)
+    if not algorithm.pretrain and algorithm.rewind_step:
+        problem = f"{algorithm.rewind_step}: without pretrain there is step 0 alone"
+        raise ConfigError("algorithm.rewind_step", problem)
     _positive(config, "algorithm.jitter")
     if not algorithm.retrain and not algorithm.one_shot:
         problem = "False: what is not trained can be pruned once; set one_shot"

@@ -193,7 +193,7 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
     grid = functools.partial(loop.evaluation_grid, settings.steps, settings.eval_every)
     options = config.algorithm.to_dict()
     return ALGORITHMS[options.pop("name")](
-        task.model,
+        task,
         make_run,
         grid,
         learning_rate=settings.learning_rate,

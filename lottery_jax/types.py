@@ -131,6 +131,8 @@ class Context(NamedTuple):
       mask: the mask of this round (for a score: the same as `old_mask`).
       jitter: noise of the reinitialisation "jitter", in standard deviations.
       lane: the ticket's lane of this round (controls only).
+      batch: examples that scores may look at, and
+      loss: of outputs and labels, both where the score is in `SALIENCIES`.
     """
 
     key: Key
@@ -144,3 +146,5 @@ class Context(NamedTuple):
     mask: Mask
     jitter: float
     lane: Lane | None = None
+    batch: Split | None = None
+    loss: Callable | None = None

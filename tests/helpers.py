@@ -92,6 +92,7 @@ def make_context(seed=0):
     model = MODELS["mlp"]((6,), 3, hidden=(8, 5))
     keys = jax.random.split(jax.random.key(seed), 5)
     init, rewind_point, final, start = (model.init(key)[0] for key in keys[:4])
+    x = jax.random.normal(keys[0], (20, 6))
     old = random_mask(init, seed, 0.8)
     mask = jax.tree.map(lambda a, b: a & b, old, random_mask(init, seed + 1, 0.7))
     return Context(
@@ -106,6 +107,8 @@ def make_context(seed=0):
         mask=mask,
         jitter=0.1,
         lane=make_lane(rewind_point, mask),
+        batch=Split(x, jnp.argmax(x[:, :3], 1)),
+        loss=losses.cross_entropy,
     )
 
 

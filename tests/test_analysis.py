@@ -98,22 +98,37 @@ def test_a_run_tells_movement_and_stability(tmp_path):
     assert summary[summary.lane != "order"].instability.isna().all()
 
 
-def test_instability_is_that_of_the_networks_on_the_line(tmp_path):
-    """Nine points by hand would not do: the same thirty, one by one, in numpy."""
-    config = helpers.tiny_config(controls__order=1, algorithm__rounds=1)
-    task, algorithm, roots = helpers.tiny_algorithm(config)
-    _, info = algorithm.step(algorithm.init(roots))
-    found = columns.of_round(task, info)["instability"]
-    (order, *_) = [i for i, lab in enumerate(info.labels) if lab.lane == "order"]
+def error_barrier(task, a, b):
+    """Thirty networks on the line, one by one, in numpy."""
     test, errors = task.dataset.test, []
     for t in np.linspace(0, 1, 30):
-        params = jax.tree.map(
-            lambda leaf, t=t: (1 - t) * leaf[0] + t * leaf[order], info.trained.final
-        )
+        params = jax.tree.map(lambda x, y, t=t: (1 - t) * x + t * y, a, b)
         outputs, _ = task.model.apply(params, {}, test.x, train=False)
         errors.append(float((outputs.argmax(-1) != test.y).mean()))
-    expected = max(errors) - (errors[0] + errors[-1]) / 2
-    np.testing.assert_allclose(found[order], expected, atol=0.011)  # one example
+    return max(errors) - (errors[0] + errors[-1]) / 2
+
+
+def test_barriers_are_those_of_the_networks_on_the_line():
+    config = helpers.tiny_config(
+        controls__order=1, algorithm__rounds=1, train__learning_rate=0.01
+    )
+    task, algorithm, roots = helpers.tiny_algorithm(config)
+    state, dense = algorithm.step(algorithm.init(roots))
+    _, info = algorithm.step(state)
+
+    def final(info, lane):
+        return jax.tree.map(lambda leaf: leaf[lane], info.trained.final)
+
+    found = columns.of_round(task, info, level_barrier=True)
+    (order, *_) = [i for i, lab in enumerate(info.labels) if lab.lane == "order"]
+    expected = {
+        "instability": (order, error_barrier(task, final(info, 0), final(info, order))),
+        "level_barrier": (1, error_barrier(task, final(dense, 1), final(info, 1))),
+    }
+    for name, (lane, value) in expected.items():  # to one example
+        np.testing.assert_allclose(found[name][lane], value, atol=0.011)
+    assert np.isfinite(found["level_barrier"]).sum() == 2
+    assert "level_barrier" not in columns.of_round(task, info)
 
 
 def test_stability_to_pruning_is_measured_under_the_tickets_mask():

@@ -11,7 +11,6 @@ from lottery_jax import rng
 from lottery_jax.algorithms.imp import imp, layer_fractions
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
-from lottery_jax.models import MODELS
 from lottery_jax.tickets import CONTROLS, REWINDS, SCORES, masks
 from tests import helpers
 
@@ -348,8 +347,9 @@ def test_scores_and_rewinds_draw_with_keys_of_their_own(monkeypatch):
 
 
 def test_a_network_without_prunable_leaves_is_refused():
-    model = MODELS["mlp"]((5,), 3, hidden=(4,))
-    bare = model._replace(prunable=lambda p: jax.tree.map(lambda leaf: False, p))
+    task = helpers.random_task()
+    none = task.model._replace(prunable=lambda p: jax.tree.map(lambda leaf: False, p))
+    bare = task._replace(model=none)
     with pytest.raises(ConfigError, match="no leaf that is pruned"):
         imp(bare, None, None, learning_rate=0.1, replicates=1, controls={}, rounds=1,
             prune_fraction=0.2)  # fmt: skip

@@ -279,11 +279,12 @@ def test_a_control_differs_in_exactly_one_respect(name):
     same_key = (lane.key == jax.random.key_data(context.lane.key)).all()
     assert same_key != (name == "order")
     counts = [masks.num_kept(m, context.prunable) for m in (lane.mask, context.mask)]
-    assert counts[0] == counts[1]
+    assert (counts[0] == counts[1]) != (name == "dense")
     helpers.assert_trees_equal(lane, draw(context))
     other = draw(context._replace(key=jax.random.key(99)))
     differ = helpers.trees_differ(lane, other)
-    assert differ != (name == "constant_signed")  # nothing is left to chance there
+    # Nothing is left to chance there.
+    assert differ != (name in ("constant_signed", "dense"))
 
 
 @pytest.mark.parametrize("name", ["shuffle", "random"])

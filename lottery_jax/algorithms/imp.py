@@ -3,6 +3,9 @@
 1. Draw theta_0. 2. Train to theta_T. 3. Drop the lowest-scored fraction of what is
 left. 4. Rewind the survivors and go on with 2. One-shot pruning is one such round.
 
+Without `pretrain` it is pruning at initialisation: theta_0 is scored in place of
+theta_T, in several iterations where scores depend on what is left (SynFlow).
+
 Round 0 is no special case: nothing is dropped, and it starts from theta_0. The controls
 train beside the ticket as lanes of the same compiled program.
 """
@@ -12,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lottery_jax import rng
 from lottery_jax.algorithms.base import (
@@ -27,8 +31,9 @@ from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, schedules, selection
 from lottery_jax.tickets.freezing import FREEZES
 from lottery_jax.tickets.rewinding import REWINDS
+from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.tickets.scores import SCORES, num_filled
-from lottery_jax.types import Context, Key, Lane, Mask, Model, Params, Trained
+from lottery_jax.types import Context, Key, Lane, Mask, Params, Split, Task, Trained
 
 REWIND_POINT = "rewind_point"
 """Name of the snapshot that training takes at the rewind step."""
@@ -57,7 +62,7 @@ class ImpState(NamedTuple):
 
 
 def imp(
-    model: Model,
+    task: Task,
     make_run: MakeRun,
     grid: Grid,
     *,
@@ -75,13 +80,17 @@ def imp(
     pruned: str = "zero",
     ladder: str = "geometric",
     one_shot: bool = False,
+    pretrain: bool = True,
+    iterations: int = 1,
+    path: str = "exponential",
+    score_examples: int = 100,
     retrain: bool = True,
     jitter: float = 0.1,
 ) -> Algorithm:
     """Builds the algorithm; the network is initialised and trained only by its steps.
 
     Args:
-      model: the network.
+      task: the network, its loss, and data for scores that need some.
       make_run: builds the program that trains stacked lanes.
       grid: steps at which to evaluate.
       learning_rate: of every lane.
@@ -99,13 +108,21 @@ def imp(
       pruned: name in `FREEZES`: what pruned weights are frozen at.
       ladder: name in `LADDERS`: how many weights to keep.
       one_shot: every round prunes the dense network of round 0, not the last ticket.
+      pretrain: score trained weights; else theta_0, in every round.
+      iterations: prunings of a round, with new scores after each.
+      path: name in `PATHS`: how many weights each of them keeps.
+      score_examples: training examples that a score in `SALIENCIES` looks at.
       retrain: train the pruned networks; else they are only evaluated, at step k.
       jitter: noise of the reinitialisation "jitter", in standard deviations.
 
     Raises:
       ConfigError: fractions that a global scope cannot have, an emptied layer, nothing
-        to prune.
+        to prune, more examples to score than there are.
     """
+    model, examples = task.model, task.dataset.train
+    if score in SALIENCIES and score_examples > len(examples.x):
+        problem = f"{score_examples}: the training split has {len(examples.x)}"
+        raise ConfigError("algorithm.score_examples", problem)
     score_of, rewind_to = SCORES[score], REWINDS[rewind]
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
     prunable = model.prunable(shapes)
@@ -147,14 +164,29 @@ def imp(
         # Committed to a device like all that training returns, or round 1 recompiles.
         return jax.device_put(state, jax.local_devices()[0])
 
+    def scoring_batches(state: ImpState) -> Split | None:
+        """Examples for the score, leaves [R, score_examples, ...]."""
+        if score not in SALIENCIES:
+            return None
+        chosen = np.stack(
+            [
+                jax.random.choice(
+                    rng.stream(state.roots, "batch", replicate, state.round),
+                    len(examples.x), (score_examples,), replace=False,
+                )
+                for replicate in range(replicates)
+            ]
+        )  # fmt: skip
+        return Split(np.asarray(examples.x)[chosen], np.asarray(examples.y)[chosen])
+
     @jax.jit
-    def prepare(state: ImpState, num_keep, hypers) -> tuple[Lane, jax.Array]:
+    def prepare(state: ImpState, counts, hypers, batches) -> tuple[Lane, jax.Array]:
         """Scores, selects, rewinds and adds the controls: lanes [N, ...].
 
         Beside them how many weights of each mask a variant by sign filled up with: [R].
         """
 
-        def one(replicate, init, rewind_point, begin, final, old_mask):
+        def one(replicate, init, rewind_point, begin, final, old_mask, batch):
             def key(name):
                 return rng.stream(state.roots, name, replicate, state.round)
 
@@ -169,10 +201,17 @@ def imp(
                 old_mask=old_mask,
                 mask=old_mask,
                 jitter=jitter,
+                batch=batch,
+                loss=task.loss,
             )
-            scores = score_of(context)
-            mask = selection.select(scores, old_mask, num_keep, groups)
-            filled = num_filled(scores, mask)
+
+            def prune(mask, num_keep):
+                scores = score_of(context._replace(old_mask=mask, mask=mask))
+                mask = selection.select(scores, mask, num_keep, groups)
+                return mask, num_filled(scores, mask)
+
+            mask, filled = jax.lax.scan(prune, old_mask, counts)
+            filled = filled[-1]
             context = context._replace(key=key("rewind"), mask=mask)
             params = jax.tree.map(
                 lambda theta, rewound: jnp.where(state.round == 0, theta, rewound),
@@ -194,6 +233,7 @@ def imp(
             state.start,
             state.final,
             state.mask,
+            batches,
         )
         return flatten_lanes(lanes), filled
 
@@ -204,6 +244,9 @@ def imp(
             lambda leaf: leaf[:replicates],
             (lanes.params, lanes.mask, trained.final, trained.snapshots[REWIND_POINT]),
         )
+
+        if not pretrain:
+            start = final = state.init
 
         def of_round_0(new, old):
             return jax.tree.map(
@@ -235,7 +278,10 @@ def imp(
             "learning_rate": jnp.float32(learning_rate),
             "schedule_offset": jnp.int32(steps[-1] if frozen else 0),
         }
-        lanes, filled = prepare(state, rungs[number], hypers)
+        before = rungs[0 if one_shot else max(number - 1, 0)]
+        way = schedules.within(before, rungs[number], iterations, path)
+        counts = {group: jnp.array([keep[group] for keep in way]) for group in groups}
+        lanes, filled = prepare(state, counts, hypers, scoring_batches(state))
         trained = run(lanes, jnp.array(steps))
 
         info = RoundInfo(
@@ -251,7 +297,7 @@ def imp(
             trained=trained,
             start=start,
             keeps_pruned=pruned != "zero",
-            trained_before=(state.start, state.final) if number else None,
+            trained_before=(state.start, state.final) if number and pretrain else None,
             filled=filled,
         )
         return advance(state, lanes, trained), info

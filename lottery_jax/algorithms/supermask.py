@@ -29,7 +29,7 @@ from lottery_jax.algorithms.base import (
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks
 from lottery_jax.tickets.reinitialization import REINITS
-from lottery_jax.types import Context, Key, Lane, Model, Params
+from lottery_jax.types import Context, Key, Lane, Model, Params, Task
 
 CERTAIN = 30.0
 """A logit with which a weight is always kept; its negative: never."""
@@ -95,7 +95,7 @@ def masked_model(model: Model, rescale: bool) -> Model:
 
 
 def supermask(
-    model: Model,
+    task: Task,
     make_run: MakeRun,
     grid: Grid,
     *,
@@ -110,7 +110,7 @@ def supermask(
     """Builds the algorithm.
 
     Args:
-      model: the network, without state.
+      task: the network, without state.
       make_run: builds the program that trains stacked lanes.
       grid: steps at which to evaluate.
       learning_rate: of the logits.
@@ -129,6 +129,7 @@ def supermask(
         if number and name not in REINITS:
             problem = "the mask is what is learned; controls have other weights"
             raise ConfigError(f"controls.{name}", problem)
+    model = task.model
     run = make_run(masked_model(model, rescale), keep_pruned=True)
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
     prunable = model.prunable(shapes)

@@ -60,6 +60,37 @@ def linear(
     return _without_empty(ladder, fractions)
 
 
+def within(
+    before: Mapping[str, int], after: Mapping[str, int], iterations: int, path: str
+) -> Ladder:
+    """Counts on the way from one rung to the next, scores being taken at each.
+
+    Args:
+      before: weights left, per group.
+      after: weights to keep in the end.
+      iterations: number of prunings in between.
+      path: "exponential", each drops the same part of what is left, or "linear", each
+        the same number (Tanaka et al., arXiv:2006.05467, app. 11).
+
+    Returns:
+      `iterations` dicts, the last being `after`.
+    """
+
+    def keep(name, number):
+        start, end, part = before[name], after[name], number / iterations
+        if number == iterations or path == "linear":
+            return start - round(Fraction(number, iterations) * (start - end))
+        return round(start * (end / start) ** part)
+
+    return [
+        {name: keep(name, number) for name in before}
+        for number in range(1, iterations + 1)
+    ]
+
+
+PATHS = ("exponential", "linear")
+
+
 def polynomial(
     sizes: Mapping[str, int],
     densities: Mapping[str, float],

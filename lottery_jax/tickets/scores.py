@@ -18,6 +18,7 @@ weights that have kept (changed) their sign, best first; where there are too few
 them, the others fill up in random order. Zhou et al. score those 0, which for
 magnitude_increase outranks many that are eligible.
 
+Those of `saliency.py` look at the network as a function: snip, grasp, synflow, grad.
 Scores are only ranked within what is still kept, so pruned weights need no care here.
 Ties go by position, where the literature breaks them at random.
 """
@@ -27,6 +28,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.types import Context, Mask, Scores
 
 Score = Callable[[Context], Scores]
@@ -167,5 +169,9 @@ SCORES = {
     "small_init_small_final": small_init_small_final,
     **{f"{name}_same_sign": same_sign(score) for name, score in SIGNED.items()},
     **{f"{name}_diff_sign": diff_sign(score) for name, score in SIGNED.items()},
+    **SALIENCIES,
 }
 """Name -> `score(context) -> scores`."""
+
+OF_TRAINING = ("magnitude_increase", "movement", *(n for n in SCORES if "_sign" in n))
+"""Scores that compare the two ends of a training."""

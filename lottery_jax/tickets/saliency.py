@@ -1,0 +1,91 @@
+"""Scores that look at the network as a function, before or after training.
+
+With theta the weights scored (theta_0 before training), L the mean loss on the scoring
+batch and R the summed output of the network of absolute values for an input of ones:
+
+name      score                              paper
+snip      |theta dL/dtheta|                  Lee et al., arXiv:1810.02340
+grad      |dL/dtheta|                        Zhou et al., arXiv:1905.01067, control
+grasp     theta H g, g = dL_T/dtheta         Wang et al., arXiv:2002.07376
+synflow   |theta dR/d|theta||                Tanaka et al., arXiv:2006.05467
+
+as in the code of Tanaka et al.: the loss of `grasp` has outputs divided by T = 200 and
+its largest signed scores are kept. Weights pruned already are zero, and never return
+whatever their score is.
+
+`synflow` needs no data. Its products over layers overflow in deep networks, so each
+kernel is divided by the mean sum of its columns first: that multiplies all scores by
+one number and leaves their order. Biases would not scale alike and are left out (they
+are zero before training).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from lottery_jax.tickets import masks
+from lottery_jax.types import Context, Params, Scores
+
+TEMPERATURE = 200.0
+"""By which GraSP divides the outputs of the network."""
+
+
+def _weights(context: Context) -> Params:
+    return masks.apply(context.final, context.old_mask)
+
+
+def _loss(context: Context, temperature: float = 1.0) -> Callable[[Params], jax.Array]:
+    """Mean loss on the scoring batch, in evaluation mode, as a function of params."""
+    _, state = context.model.init(context.key)
+
+    def loss(params):
+        outputs, _ = context.model.apply(params, state, context.batch.x, train=False)
+        return context.loss(outputs / temperature, context.batch.y)
+
+    return loss
+
+
+def snip(context: Context) -> Scores:
+    """|theta dL/dtheta|: how much the loss notices that a weight is there."""
+    params = _weights(context)
+    gradient = jax.grad(_loss(context))(params)
+    return jax.tree.map(lambda w, g: jnp.abs(w * g), params, gradient)
+
+
+def grad(context: Context) -> Scores:
+    """|dL/dtheta|, the size of the gradient alone."""
+    return jax.tree.map(jnp.abs, jax.grad(_loss(context))(_weights(context)))
+
+
+def grasp(context: Context) -> Scores:
+    """theta H g: keep what the norm of the gradient would lose most without."""
+    params = _weights(context)
+    gradient = jax.grad(_loss(context, TEMPERATURE))
+    _, product = jax.jvp(gradient, (params,), (gradient(params),))
+    return jax.tree.map(jnp.multiply, params, product)
+
+
+def synflow(context: Context) -> Scores:
+    """|theta dR/d|theta||: how much of the flow from inputs to outputs passes it."""
+
+    def size(name, leaf):
+        if name.endswith("bias"):
+            return jnp.zeros_like(leaf)
+        leaf = jnp.abs(leaf)
+        flows = leaf.ndim > 1 and jnp.any(leaf > 0)
+        columns = leaf.sum() / leaf.shape[-1] if leaf.ndim else 1
+        return leaf / jnp.where(flows, columns, 1)
+
+    params = masks.map_named(size, _weights(context))
+    _, state = context.model.init(context.key)
+
+    def flow(params):
+        ones = jnp.ones((1, *context.batch.x.shape[1:]))
+        return context.model.apply(params, state, ones, train=False)[0].sum()
+
+    return jax.tree.map(lambda w, g: jnp.abs(w * g), params, jax.grad(flow)(params))
+
+
+SALIENCIES = {"grad": grad, "grasp": grasp, "snip": snip, "synflow": synflow}
+"""Scores that need a scoring batch (`synflow` its shape alone)."""
