@@ -252,11 +252,27 @@ def test_more_figures_are_drawn_when_asked_for(tmp_path, regression, replicates)
     first, more = paths[:5], paths[5:]
     assert {path.parent.name for path in first} == {"figures"}
     expected = [name for name in MORE if replicates > 1 or name != "overlap"]
+    expected += ["boxes"] * (replicates > 2)
     assert more == [tmp_path / "more_figures" / f"{name}.png" for name in expected]
     for path in more:
         pixels = matplotlib.image.imread(path)[..., :3]
         assert pixels.shape[0] >= 630 and pixels.std() > 0.05
         assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_boxes_are_quartiles_of_replicates(tmp_path):
+    results = made_results(tmp_path, 5)
+    summary = results.summary
+    summary["reported_test_accuracy"] = np.random.default_rng(0).random(len(summary))
+    (axes,) = figures.boxes(results).axes
+    lanes = list(dict.fromkeys(summary.lane))
+    found = iter(axes.patches[: len(lanes) * int(summary["round"].max())])
+    for lane in lanes:
+        for number in range(1, summary["round"].max() + 1):
+            rows = summary[(summary.lane == lane) & (summary["round"] == number)]
+            quartiles = 100 * rows.reported_test_accuracy.quantile([0.25, 0.75])
+            heights = next(found).get_path().vertices[:, 1]
+            np.testing.assert_allclose([heights.min(), heights.max()], quartiles)
 
 
 def test_more_figures_of_what_there_is(tmp_path):
@@ -276,7 +292,7 @@ def test_more_figures_of_diverged_tickets_are_drawn(tmp_path):
     names = ["early_stop_test_accuracy", "kept_movement", "kept_outward"]
     results.summary.loc[lost, names] = np.nan
     results.weights["start"] = np.nan
-    assert len(figures.draw_more(results)) == len(MORE)
+    assert len(figures.draw_more(results)) == len(MORE) + 1
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")

@@ -18,6 +18,8 @@ AXIS_LABELS = {
     "test_accuracy": "test accuracy at the end of training (%)",
     "test_loss": "test loss at the end of training",
     "early_stop_step": "early-stop step (optimizer steps)",
+    "reported_test_accuracy": "test accuracy where patience stops (%)",
+    "reported_test_loss": "test loss where patience stops",
 }
 
 
@@ -50,7 +52,8 @@ def draw_more(results: Results) -> list[Path]:
         ticket_figures.movement: is_imp and _has(summary, "kept_movement"),
         ticket_figures.overlap: summary.replicate.nunique() > 1,
         stability: _has(summary, "distance") or _has(summary, "level_barrier"),
-        cost: is_imp and algorithm["retrain"],
+        cost: is_imp and algorithm["retrain"] and algorithm.get("pretrain", True),
+        boxes: summary.replicate.nunique() > 2,
     }
     figures = {draws.__name__: draws(results) for draws, can in chosen.items() if can}
     return _save(results, "more_figures", figures)
@@ -146,6 +149,54 @@ def validation_curves(results: Results) -> Figure:
         title="weights remaining",
     )
     figure.suptitle(plotting.title(results), fontsize=9)
+    return figure
+
+
+def boxes(results: Results) -> Figure:
+    """Replicates as boxes: a group per round, a box per lane, as Theys96's figure.
+
+    Accuracy (loss) where patience stops, where a run has that, else at early stop.
+    Boxes are quartiles with the median, whiskers reach 1.5 times as far; the level and
+    the grey band are the dense networks, their mean and standard deviation.
+    """
+    suffix = _suffix(results)
+    column = f"reported_test_{suffix}"
+    if column not in results.summary:
+        column = f"early_stop_test_{suffix}"
+    summary = plotting.with_percent(results.summary)
+    scale = 100 if suffix == "accuracy" else 1
+    pruned = summary[summary["round"] > 0]
+    lanes, rounds = list(dict.fromkeys(pruned.lane)), np.unique(pruned["round"])
+    figure, (axes,) = plotting.panels(
+        1, width=max(6.4, 0.25 * len(lanes) * len(rounds))
+    )
+    width = 0.8 / len(lanes)
+    for place, lane in enumerate(lanes):
+        color = plotting.style(lane)["color"]
+        rows = pruned[pruned.lane == lane]
+        drawn = axes.boxplot(
+            [scale * rows[column][rows["round"] == number] for number in rounds],
+            positions=np.arange(len(rounds)) + (place - (len(lanes) - 1) / 2) * width,
+            widths=0.85 * width, patch_artist=True, manage_ticks=False, label=lane,
+            medianprops={"color": "white" if color == "#000000" else "black"},
+            flierprops={"markersize": 3, "markeredgecolor": color},
+        )  # fmt: skip
+        for box in drawn["boxes"]:
+            box.set(facecolor=color, edgecolor=color)
+    dense = (
+        scale * summary[column][(summary["round"] == 0) & (summary.lane == "ticket")]
+    )
+    axes.axhspan(
+        dense.mean() - dense.std(), dense.mean() + dense.std(), color="0.9", zorder=0
+    )
+    plotting.level(axes, dense.mean(), "dense")
+    percent = pruned[pruned.lane == "ticket"].groupby("round").percent.mean()
+    axes.set_xticks(range(len(rounds)), [f"{value:.3g}" for value in percent])
+    axes.set_xlim(-0.6, len(rounds) - 0.4)
+    axes.set_xlabel("percent of weights remaining")
+    axes.set_ylabel(AXIS_LABELS[column])
+    axes.set_title(plotting.title(results).split(";")[0], fontsize=9)
+    axes.legend(frameon=False)
     return figure
 
 

@@ -4,7 +4,7 @@
     rounds/0007/ summary.parquet  curves.parquet  weights.parquet  masks.npz
                  certificate.json
                  state.npz (last round only: all that is needed to go on)
-    figures/
+    figures/  more_figures/
 
 A round is written beside its place, synced to disk and renamed, so that it is there
 whole or not at all, whenever the process is killed. With several processes only the
