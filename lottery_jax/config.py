@@ -15,6 +15,7 @@ from lottery_jax.data import DATASETS, STANDARDIZE
 from lottery_jax.errors import ConfigError, LotteryError, nearest
 from lottery_jax.models import INITIALIZERS, MODELS
 from lottery_jax.tickets import (
+    ALLOCATIONS,
     CONTROLS,
     FREEZES,
     LADDERS,
@@ -116,6 +117,9 @@ def _imp() -> ConfigDict:
     # None: half of prune_fraction layerwise, the same globally; 0: never pruned.
     fields.output_prune_fraction = config_dict.placeholder(float)
     fields.scope = "layerwise"  # who competes: layerwise, global
+    # How a geometric ladder of all weights is divided among the layers, by their shapes
+    # alone; None: every layer by its own fraction.
+    fields.allocation = config_dict.placeholder(str)
     fields.score = "magnitude"  # what to keep
     fields.rewind = "weights"  # what survivors are reset to
     fields.rewind_step = 0  # optimizer step k of the rewind point; 0: init
@@ -293,6 +297,18 @@ def _check_imp(config: ConfigDict):
         raise ConfigError("algorithm.rewind_step", problem)
     _choice(config, "algorithm.pruned", FREEZES)
     _choice(config, "algorithm.ladder", LADDERS)
+    if algorithm.allocation is not None:
+        _choice(config, "algorithm.allocation", ALLOCATIONS)
+        others = {
+            "scope": "layerwise",
+            "ladder": "geometric",
+            "conv_prune_fraction": None,
+            "output_prune_fraction": None,
+        }
+        for field, value in others.items():
+            if algorithm[field] != value:
+                problem = f"{algorithm[field]}: with an allocation it is {value}"
+                raise ConfigError(f"algorithm.{field}", problem)
     _at_least(config, "algorithm.iterations", 1)
     _choice(config, "algorithm.path", PATHS)
     _at_least(config, "algorithm.score_examples", 1)

@@ -17,6 +17,15 @@ CONFIGS = {
     "conv_cifar10.py": ["conv_2", "conv_4", "conv_6"],
     "lenet_mnist.py": ["iclr2019", "google_code_2018", "openlth_default", "one_shot"],
     "lth_api.py": ["one_shot", "iterative", "session", "robust"],
+    "pruning_at_init.py": [
+        "synflow",
+        "snip",
+        "grasp",
+        "magnitude",
+        "random",
+        "erk",
+        "smart_ratio",
+    ],
     "quickstart.py": [],
     "theys.py": ["fair", "published", "short"],
     "xor.py": [],
@@ -56,6 +65,8 @@ SMOKES = [
     *(f"conv_cifar10.py:{preset},smoke" for preset in ("conv_2", "conv_6")),
     *(f"lenet_mnist.py:{preset},smoke" for preset in CONFIGS["lenet_mnist.py"]),
     "lth_api.py:iterative,session,smoke",
+    "pruning_at_init.py:synflow,smoke",
+    "pruning_at_init.py:smart_ratio,smoke",
     "quickstart.py:smoke",
     "theys.py:published,smoke",
     "xor.py:smoke",
@@ -74,7 +85,7 @@ def test_every_smoke_form_runs(path, tmp_path):
         "ticket", *(name for name in config.controls if config.controls[name])
     }  # fmt: skip
     assert not summary.diverged.any()
-    drawn = 4 + (config.algorithm.name == "imp")  # as PNG and PDF
+    drawn = 4 + config.algorithm.get("pretrain", False)  # as PNG and PDF
     assert len(list((tmp_path / "figures").iterdir())) == 2 * drawn
 
 

@@ -74,6 +74,7 @@ def imp(
     conv_prune_fraction: float | None = None,
     output_prune_fraction: float | None = None,
     scope: str = "layerwise",
+    allocation: str | None = None,
     score: str = "magnitude",
     rewind: str = "weights",
     rewind_step: int = 0,
@@ -102,6 +103,8 @@ def imp(
       output_prune_fraction: the same for the output layer; None: half of
         `prune_fraction` layerwise, `prune_fraction` globally; 0: never pruned.
       scope: name in `SCOPES`: who competes with whom.
+      allocation: name in `ALLOCATIONS`: how all weights kept are divided among the
+        layers, by their shapes alone; None: by the fractions.
       score: name in `SCORES`: what to keep.
       rewind: name in `REWINDS`: what to reset survivors to.
       rewind_step: k of theta_k, an optimizer step.
@@ -139,12 +142,19 @@ def imp(
     # What is never pruned counts as well: density is of all prunable weights.
     whole = [name for name in fractions if name not in competing]
     groups = selection.SCOPES[scope](competing) | selection.layerwise(whole)
-    sizes = {name: leaf.size for name, leaf in masks.named_leaves(shapes).items()}
-    rungs = schedules.LADDERS[ladder](
-        {group: sum(sizes[name] for name in names) for group, names in groups.items()},
-        {group: fractions[names[0]] for group, names in groups.items()},
-        rounds,
-    )
+    leaves = masks.named_leaves(shapes)
+    if allocation is None:
+        rungs = schedules.LADDERS[ladder](
+            {
+                group: sum(leaves[n].size for n in names)
+                for group, names in groups.items()
+            },
+            {group: fractions[names[0]] for group, names in groups.items()},
+            rounds,
+        )
+    else:
+        kernels = {name: leaves[name].shape for name in fractions}
+        rungs = schedules.allocated(kernels, allocation, prune_fraction, rounds)
     labels = label_lanes(controls, replicates)
 
     snapshots = {REWIND_POINT: rewind_step}

@@ -1,5 +1,6 @@
 """Tickets: scores, selection, rewinding and controls as pure functions on pytrees."""
 
+from lottery_jax.tickets.allocation import ALLOCATIONS
 from lottery_jax.tickets.controls import CONTROLS
 from lottery_jax.tickets.freezing import FREEZES
 from lottery_jax.tickets.reinitialization import REINITS
@@ -9,6 +10,7 @@ from lottery_jax.tickets.scores import SCORES
 from lottery_jax.tickets.selection import SCOPES
 
 __all__ = [
+    "ALLOCATIONS",
     "CONTROLS",
     "FREEZES",
     "LADDERS",

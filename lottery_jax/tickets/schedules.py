@@ -1,9 +1,11 @@
 """How many weights to keep: ladders in integers, made once, on the host."""
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 
 from lottery_jax.errors import ConfigError
+from lottery_jax.tickets import allocation
 
 Ladder = list[dict[str, int]]
 """Weights to keep: one dict per round (round 0 = dense), group of leaves -> count."""
@@ -58,6 +60,32 @@ def linear(
         {name: keep(name, number) for name in sizes} for number in range(rounds + 1)
     ]
     return _without_empty(ladder, fractions)
+
+
+def allocated(
+    shapes: allocation.Shapes, name: str, fraction: float, rounds: int
+) -> Ladder:
+    """A geometric ladder of all weights, each rung divided among the layers.
+
+    No layer grows from one round to the next; what it may not have is left out.
+
+    Args:
+      shapes: path of a kernel -> its shape, in the order of the network.
+      name: in `ALLOCATIONS`.
+      fraction: of the kept weights of all layers to drop per round.
+      rounds: rounds of pruning after the dense round 0.
+
+    Raises:
+      ConfigError: a round that would leave a layer without weights.
+    """
+    divide = allocation.ALLOCATIONS[name]
+    sizes = {layer: math.prod(shape) for layer, shape in shapes.items()}
+    total, ladder = sum(sizes.values()), [sizes]
+    for _ in range(rounds):
+        total = num_keep(total, fraction)
+        counts = divide(shapes, total)
+        ladder.append({layer: min(counts[layer], ladder[-1][layer]) for layer in sizes})
+    return _without_empty(ladder, dict.fromkeys(sizes, fraction))
 
 
 def within(
