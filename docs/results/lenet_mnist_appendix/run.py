@@ -15,7 +15,7 @@ import lottery_jax
 from configs import lenet_mnist
 from lottery_jax.analysis import claims
 
-STEPS, REPLICATES = 3000, 5
+STEPS, REPLICATES = 2000, 5
 
 ADAM = {"algorithm.rounds": 20}
 DROP = "algorithm.prune_fraction"
@@ -25,6 +25,7 @@ OUTPUT = "algorithm.output_prune_fraction"
 RUNS = {
     "adam": ADAM | {"controls.reinit": 1, "controls.resample": 1,
                     "controls.noise_half": 1, "controls.noise_3": 1},
+    "one_shot": ADAM | {"algorithm.one_shot": True},
     "continue": ADAM | {"algorithm.rewind": "continue"},
     "sgd": {"train.optimizer": "sgd", "train.learning_rate": 0.8,
             "algorithm.rounds": 21},
@@ -52,6 +53,8 @@ def points(id, statement, lane, round, versus, relation, expected=0.0, tolerance
 
 
 CLAIMS = (
+    *(claim | {"lane": "one_shot/ticket", "versus_lane": "one_shot/ticket"}
+      for claim in lenet_mnist.ONE_SHOT_CLAIMS),
     *(points(f"L13 ({name} %)", "resetting is better than going on", "adam/ticket",
              round, ("continue/ticket", round), "at_least")
       for name, round in (("21", 7), ("5.6", 13), ("1.9", 18), ("1.2", 20))),
