@@ -330,6 +330,9 @@ def _check_imp(config: ConfigDict):
     if REWINDS[algorithm.rewind].restart and algorithm.rewind_step:
         problem = f"{algorithm.rewind_step}: rewind={algorithm.rewind} restarts at 0"
         raise ConfigError("algorithm.rewind_step", problem)
+    if algorithm.rewind == "constant_signed" and config.controls.get("constant_signed"):
+        problem = "the ticket is rewound to just that, so they would not differ"
+        raise ConfigError("controls.constant_signed", problem)
     for name in OF_THE_MASK:
         if algorithm.pruned != "zero" and config.controls.get(name):
             problem = f"another mask has other frozen weights ({algorithm.pruned})"

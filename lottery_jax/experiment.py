@@ -54,6 +54,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
         progress.say(f"note: {problem}")
     roots = rng.roots(**_seeds(config))
     task = hosts.on_all(make_task, config, roots)
+    hosts.on_all(_check_state, config, task)
     hosts.check_same("data", _checksums, task)
     algorithm = make_algorithm(config, task, workdir)
     with ExitStack() as stack:
@@ -143,6 +144,24 @@ def make_task(config: ConfigDict, roots: dict) -> Task:
         dataset.train.x.shape[1:], num_outputs, **options
     )
     return losses.make_task(dataset, model)
+
+
+def _check_state(config: ConfigDict, task: Task):
+    """What has no meaning, or is not written, for networks with batch statistics."""
+    _, state = jax.eval_shape(task.model.init, jax.random.key(0))
+    if not jax.tree.leaves(state):
+        return
+    problem = "this network has batch statistics,"
+    if config.algorithm.name == "supermask":
+        problem = f"{problem} and masks are learned of networks without"
+        raise ConfigError("model.name", problem)
+    on_a_line = {
+        "level_barrier": config.level_barrier,
+        "controls.order": config.controls.get("order"),
+    }
+    for field, wanted in on_a_line.items():
+        if wanted:
+            raise ConfigError(field, f"{problem} and networks on a line have none")
 
 
 def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:

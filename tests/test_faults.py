@@ -17,13 +17,14 @@ import pandas as pd
 import pytest
 
 import lottery_jax
+from lottery_jax import config as configs
 from lottery_jax import experiment, main, rng
 from lottery_jax.algorithms.imp import layer_fractions
 from lottery_jax.algorithms.supermask import CERTAIN, masked_model
 from lottery_jax.analysis import columns
 from lottery_jax.data import DATASETS, Raw
-from lottery_jax.errors import CertificateError, ResultsError
-from lottery_jax.models import INITIALIZERS, from_linen
+from lottery_jax.errors import CertificateError, ConfigError, ResultsError
+from lottery_jax.models import INITIALIZERS, MODELS, from_linen
 from lottery_jax.reporting import progress, results
 from lottery_jax.tickets import (
     CONTROLS,
@@ -398,6 +399,36 @@ def test_layers_without_a_kernel_are_left_alone():
             np.testing.assert_array_equal(value, np.broadcast_to(law, value.shape))
     for mask in drawn.values():
         assert all(leaf.all() for leaf in others(mask).values())
+
+
+@pytest.mark.parametrize("field", ["controls.order", "level_barrier", "model.name"])
+def test_batch_statistics_are_refused_where_they_have_no_meaning(
+    field, monkeypatch, tmp_path
+):
+    """Here it was: a crash after round 0 had been trained."""
+
+    def normed(input_shape, num_outputs, *, initializer):
+        return from_linen(Normed(), input_shape)
+
+    monkeypatch.setitem(MODELS, "normed", normed)
+    config = helpers.tiny_config(model__name="normed", model__hidden=None)
+    if field == "model.name":
+        config.algorithm = configs.default("supermask").algorithm
+        config.controls.random = config.controls.reinit = 0
+    else:
+        config.update_from_flattened_dict({field: True})
+    with pytest.raises(ConfigError, match=f"{field}: this network has batch stat"):
+        experiment.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_control_like_the_ticket_is_refused():
+    """Here it was: a certificate stopped the run after its first round."""
+    config = helpers.tiny_config(
+        algorithm__rewind="constant_signed", controls__constant_signed=1
+    )
+    with pytest.raises(ConfigError, match="controls.constant_signed: the ticket"):
+        configs.validate(config)
 
 
 STEPS_OF = {

@@ -7,6 +7,7 @@ import pytest
 
 from lottery_jax import config as configs
 from lottery_jax import experiment
+from lottery_jax.analysis import conservation
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS
 from lottery_jax.tickets import masks, schedules, selection
@@ -297,3 +298,56 @@ def test_wrong_values_are_refused(changes, message, tmp_path):
         experiment.run(at_init(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     configs.validate(at_init())
+
+
+# --- conservation laws
+
+
+def chain(activation, bias, dtype):
+    """(loss of params, params): a chain of dense layers in this precision."""
+    context = make_context()
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), context.final)
+    x = np.asarray(context.batch.x, dtype)
+
+    def loss(params):
+        h = x
+        for layer in LAYERS:
+            h = h @ params[layer]["kernel"]
+            if bias:
+                h = h + params[layer]["bias"][None]
+            h = h if layer == "output" else activation(h)
+        return losses.cross_entropy(h, context.batch.y)
+
+    return loss, params
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_what_comes_into_a_unit_goes_out_of_it(bias):
+    with jax.enable_x64(True):
+        loss, params = chain(jax.nn.relu, bias, np.float64)
+        scores = conservation.saliency(loss, params)
+        assert conservation.law_error(scores, LAYERS) < 1e-12
+        loss, params = chain(jnp.tanh, bias, np.float64)
+        bent = conservation.saliency(loss, params)
+        assert conservation.law_error(bent, LAYERS) > 1e-3
+
+
+def test_layers_have_one_total_without_biases():
+    with jax.enable_x64(True):
+        found = {}
+        for bias in (False, True):
+            loss, params = chain(jax.nn.relu, bias, np.float64)
+            scores = conservation.saliency(loss, params)
+            totals = np.array(list(conservation.layer_totals(scores, LAYERS).values()))
+            found[bias] = np.ptp(totals) / np.abs(totals).max()
+        assert found[False] < 1e-12 and found[True] > 1e-3
+
+
+def test_flows_are_sums_of_columns_and_rows():
+    numbers = np.arange(12.0).reshape(3, 4)
+    scores = {"a": {"kernel": numbers, "bias": np.ones(4)},
+              "b": {"kernel": numbers.T}}  # fmt: skip
+    ((incoming, outgoing),) = conservation.unit_flows(scores, ["a", "b"])
+    np.testing.assert_array_equal(incoming, [13, 16, 19, 22])
+    np.testing.assert_array_equal(outgoing, [12, 15, 18, 21])
+    np.testing.assert_allclose(conservation.law_error(scores, ["a", "b"]), 1 / 22)

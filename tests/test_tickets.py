@@ -241,6 +241,8 @@ def test_counts_beyond_float_precision():
 def test_a_round_that_empties_a_layer_is_named():
     with pytest.raises(ConfigError, match="round 2 would empty b"):
         schedules.geometric({"a": 1000, "b": 20}, {"a": 0.9, "b": 0.9}, 5)
+    with pytest.raises(ConfigError, match="round 4 would drop nothing of {'a': 2}"):
+        schedules.geometric({"a": 5}, {"a": 0.2}, 9)
 
 
 # --- rewinding

@@ -34,14 +34,14 @@ def geometric(
       `rounds + 1` dicts, group -> weights to keep.
 
     Raises:
-      ConfigError: a round that would leave a group without weights.
+      ConfigError: a round that would leave a group without weights, or drop none.
     """
     ladder = [dict(sizes)]
     for _ in range(rounds):
         ladder.append(
             {name: num_keep(num, fractions[name]) for name, num in ladder[-1].items()}
         )
-    return _without_empty(ladder, fractions)
+    return _checked(ladder, fractions)
 
 
 def linear(
@@ -59,7 +59,7 @@ def linear(
     ladder = [
         {name: keep(name, number) for name in sizes} for number in range(rounds + 1)
     ]
-    return _without_empty(ladder, fractions)
+    return _checked(ladder, fractions)
 
 
 def allocated(
@@ -76,7 +76,7 @@ def allocated(
       rounds: rounds of pruning after the dense round 0.
 
     Raises:
-      ConfigError: a round that would leave a layer without weights.
+      ConfigError: a round that would leave a layer without weights, or drop none.
     """
     divide = allocation.ALLOCATIONS[name]
     sizes = {layer: math.prod(shape) for layer, shape in shapes.items()}
@@ -85,7 +85,7 @@ def allocated(
         total = num_keep(total, fraction)
         counts = divide(shapes, total)
         ladder.append({layer: min(counts[layer], ladder[-1][layer]) for layer in sizes})
-    return _without_empty(ladder, dict.fromkeys(sizes, fraction))
+    return _checked(ladder, dict.fromkeys(sizes, fraction))
 
 
 def within(
@@ -156,8 +156,11 @@ def polynomial(
     return ladder
 
 
-def _without_empty(ladder: Ladder, fractions: Mapping[str, float]) -> Ladder:
+def _checked(ladder: Ladder, fractions: Mapping[str, float]) -> Ladder:
     for number, (before, after) in enumerate(zip(ladder, ladder[1:], strict=False), 1):
+        if before == after:
+            problem = f"round {number} would drop nothing of {before}; take fewer"
+            raise ConfigError("algorithm.rounds", problem)
         for name, num in after.items():
             if num <= 0:
                 raise ConfigError(
