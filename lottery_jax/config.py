@@ -19,11 +19,13 @@ from lottery_jax.tickets import (
     CONTROLS,
     FREEZES,
     LADDERS,
+    REINITS,
     REWINDS,
     SCOPES,
     SCORES,
 )
 from lottery_jax.tickets.controls import OF_THE_MASK
+from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.tickets.schedules import PATHS
 from lottery_jax.tickets.scores import OF_TRAINING
 from lottery_jax.training.execution import EXECUTIONS
@@ -74,8 +76,8 @@ def default(algorithm: str = "imp") -> ConfigDict:
     config.algorithm = FIELDS[algorithm]()
 
     # Lanes beside the ticket, number per replicate. `random` and `shuffle` have another
-    # mask with the same counts, `order` other batches, all others other weights
-    # (tickets/reinitialization.py).
+    # mask with the same counts, `dense` the whole one, `order` other batches, and all
+    # others other weights (tickets/reinitialization.py).
     config.controls = ConfigDict(dict.fromkeys(sorted(CONTROLS), 0))
     if algorithm != "supermask":
         config.controls.reinit = 1
@@ -266,6 +268,11 @@ def validate(config: ConfigDict) -> None:
         LAST_ROUND[config.algorithm.name](config.algorithm),
         later=[LANE] if config.algorithm.name == "gradual" else [],
     )
+    from_training = config.algorithm.get("pretrain", False)
+    if config.level_barrier and not from_training:
+        problem = "True: masks are not made from trained networks here"
+        raise ConfigError("level_barrier", problem)
+    _check_measured(config)
     _choice(config, "lanes.plan", PLANS)
     _at_least(config, "lanes.chunk", 1)
     if config.lanes.memory_gb is not None:
@@ -312,12 +319,11 @@ def _check_imp(config: ConfigDict):
     _at_least(config, "algorithm.iterations", 1)
     _choice(config, "algorithm.path", PATHS)
     _at_least(config, "algorithm.score_examples", 1)
-    if not algorithm.pretrain and algorithm.score in OF_TRAINING:
-        problem = f"{algorithm.score}: compares the ends of a training; set pretrain"
+    if not algorithm.pretrain:
+        _check_untrained(config)
+    if algorithm.score in SALIENCIES and algorithm.pruned != "zero":
+        problem = f"{algorithm.score}: sees pruned weights at zero, pruned is not zero"
         raise ConfigError("algorithm.score", problem)
-    if not algorithm.pretrain and algorithm.rewind_step:
-        problem = f"{algorithm.rewind_step}: without pretrain there is step 0 alone"
-        raise ConfigError("algorithm.rewind_step", problem)
     _positive(config, "algorithm.jitter")
     if not algorithm.retrain and not algorithm.one_shot:
         problem = "False: what is not trained can be pruned once; set one_shot"
@@ -337,6 +343,24 @@ def _check_imp(config: ConfigDict):
         if algorithm.pruned != "zero" and config.controls.get(name):
             problem = f"another mask has other frozen weights ({algorithm.pruned})"
             raise ConfigError(f"controls.{name}", f"is for pruned=zero: {problem}")
+
+
+def _check_untrained(config: ConfigDict):
+    """What pruning at initialisation has not: trained weights."""
+    algorithm = config.algorithm
+    if algorithm.score in OF_TRAINING:
+        problem = f"{algorithm.score}: compares the ends of a training; set pretrain"
+        raise ConfigError("algorithm.score", problem)
+    if algorithm.rewind_step:
+        problem = f"{algorithm.rewind_step}: without pretrain there is step 0 alone"
+        raise ConfigError("algorithm.rewind_step", problem)
+    for field, valid in {
+        "rewind": ("weights", *REINITS),
+        "pruned": ("zero", "init"),
+    }.items():
+        if algorithm[field] not in valid:
+            problem = f"{algorithm[field]}: is about trained weights; set pretrain"
+            raise ConfigError(f"algorithm.{field}", problem)
 
 
 def _check_gradual(config: ConfigDict):
@@ -369,6 +393,32 @@ def _check_supermask(config: ConfigDict):
         raise ConfigError("algorithm.initial_logits", problem)
     if config.train.execution == "sparse":
         raise ConfigError("train.execution", "sparse: every weight takes part here")
+
+
+def _check_measured(config: ConfigDict):
+    """Claims about columns that the run will have, of lanes that have them."""
+    controls = {name for name, number in config.controls.items() if number}
+    some = {
+        "instability": controls & {"order"},
+        "distance": controls & {"dense", "order"},
+        "level_barrier": {"ticket"} if config.level_barrier else set(),
+        "reported": None if config.algorithm.get("patience") else set(),
+        "most_likely": None if config.algorithm.name == "supermask" else set(),
+        "kept": {"ticket"} if config.algorithm.get("pretrain") else set(),
+    }
+    some |= {"angle": some["distance"], "dropped": some["kept"]}
+    for claim in map(claims.complete, config.claims):
+        for side, quantity in (
+            ("", claim["quantity"]),
+            ("versus_", claim["versus_quantity"] or claim["quantity"]),
+        ):
+            lane = claim[f"{side}lane"]
+            for beginning, lanes in some.items():
+                if not quantity.startswith(beginning) or lanes is None:
+                    continue
+                if lane not in lanes:
+                    problem = f"{quantity}: not measured of {lane} in this run"
+                    raise ConfigError(f"claims.{claim['id']}.quantity", problem)
 
 
 CHECKS = {"gradual": _check_gradual, "imp": _check_imp, "supermask": _check_supermask}

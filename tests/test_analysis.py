@@ -11,6 +11,7 @@ from lottery_jax import experiment
 from lottery_jax.analysis import columns, connectivity, movement
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.analysis.overlap import overlap
+from lottery_jax.errors import CertificateError
 from tests import helpers
 
 
@@ -133,10 +134,11 @@ def test_barriers_are_those_of_the_networks_on_the_line():
 
 def test_stability_to_pruning_is_measured_under_the_tickets_mask():
     """The whole network from the same weights and batches, then masked: in numpy."""
-    config = helpers.tiny_config(controls__dense=1, algorithm__rounds=1)
+    config = helpers.tiny_config(controls__dense=1, algorithm__rounds=2)
     task, algorithm, roots = helpers.tiny_algorithm(config)
     state, dense_round = algorithm.step(algorithm.init(roots))
     certify(dense_round)
+    state, _ = algorithm.step(state)
     _, info = algorithm.step(state)
     certify(info)
     lanes = [i for i, label in enumerate(info.labels) if label.lane == "dense"]
@@ -159,4 +161,13 @@ def test_stability_to_pruning_is_measured_under_the_tickets_mask():
         angle = np.degrees(np.arccos(cosine))
         np.testing.assert_allclose(found["angle"][lane], angle, rtol=1e-3)
         assert length > 0.01
+        whole = jax.tree.map(lambda leaf, i=lane: bool(leaf[i].all()), info.lanes.mask)
+        assert all(jax.tree.leaves(whole))
     assert np.isfinite(found["distance"]).sum() == 2
+    not_whole = info.lanes._replace(
+        mask=jax.tree.map(
+            lambda leaf: leaf.at[jnp.array(lanes)].set(leaf[:2]), info.lanes.mask
+        )
+    )
+    with pytest.raises(CertificateError, match="in lane dense"):
+        certify(info._replace(lanes=not_whole))

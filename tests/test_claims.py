@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from lottery_jax import config as configs
 from lottery_jax.analysis import claims, statistics
 from lottery_jax.errors import ConfigError
 from tests import helpers
@@ -130,9 +131,10 @@ def test_a_stop_at_the_end_is_censored():
     """Nobody knows when it would have stopped."""
     claim = CLAIM | {"quantity": "early_stop_step", "measure": "percent_earlier",
                      "expected": 0.0, "tolerance": 50.0}  # fmt: skip
-    verdicts = [
-        claims.judge(summary([0, 0, 0]), [claim], last).iloc[0] for last in (1000, 300)
-    ]
+    table = summary([0, 0, 0])
+    ticket = (table.lane == "ticket") & (table["round"] == 1)
+    table.loc[ticket, "early_stop_step"] += [5, -3, 0]
+    verdicts = [claims.judge(table, [claim], last).iloc[0] for last in (1000, 300)]
     assert [row.verdict for row in verdicts] == ["reproduced", "underpowered"]
     assert [row.censored for row in verdicts] == [0, 1]
 
@@ -197,16 +199,39 @@ def test_a_run_ends_with_its_verdicts_and_claims_may_come_later(tmp_path, capsys
 
 def test_claims_about_two_runs_pair_their_replicates():
     gains = np.array([1.0, 3.0, 2.0, 5.0])
-    both = claims.together({"new": summary(gains + 1), "old": summary(gains)})
+    more = gains + [0.9, 1.1, 1.0, 1.0]
+    both = claims.together({"new": summary(more), "old": summary(gains)})
     stated = CLAIM | {"lane": "new/ticket", "versus_lane": "old/ticket",
                       "versus_round": 1}  # fmt: skip
     (row,) = claims.judge(both, [stated], 1000).itertuples()
     assert row.verdict == "reproduced" and row.replicates == 4
-    np.testing.assert_allclose([row.estimate, row.low, row.high], 1, atol=1e-9)
+    assert row.estimate == pytest.approx(1) and 0.8 < row.low < 1 < row.high < 1.2
+    equal = claims.together({"new": summary(gains + 1), "old": summary(gains)})
+    (row,) = claims.judge(equal, [stated], 1000).itertuples()
+    assert row.low == pytest.approx(row.high) and row.verdict == "underpowered"
+    with pytest.raises(ConfigError, match="relation: no 'abuot'"):
+        claims.judge(both, [stated | {"relation": "abuot"}], 1000)
     with pytest.raises(ConfigError, match="no lane 'ticket' in round 1"):
         claims.judge(both, [CLAIM], 1000)
     unmeasured = CLAIM | {"lane": "new/ticket", "quantity": "instability"}
-    with pytest.raises(ConfigError, match="did not measure instability"):
+    with pytest.raises(ConfigError, match="instability was not measured"):
         claims.judge(both, [unmeasured], 1000)
     with pytest.raises(ValueError, match="cannot be paired"):
         claims.together({"new": summary(gains), "old": summary(gains[:2])})
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"quantity": "level_barrier"}, "level_barrier: not measured of ticket"),
+        ({"quantity": "instability", "lane": "reinit"}, "instability: not measured"),
+        ({"quantity": "reported_step"}, "reported_step: not measured"),
+        ({"versus_quantity": "most_likely_test_loss"}, "most_likely_test_loss: not"),
+    ],
+)
+def test_a_claim_about_what_is_not_measured_is_refused(changes, problem):
+    config = helpers.tiny_config()
+    configs.validate(config)
+    config.claims = (CLAIM | changes,)
+    with pytest.raises(ConfigError, match=f"claims.C1.quantity: {problem}"):
+        configs.validate(config)

@@ -98,6 +98,10 @@ def test_presets_are_the_papers():
     assert google.algorithm.rounds == 30 and google.data.standardize == "l2_image"
     openlth = load("lenet_mnist.py:openlth_default")
     assert openlth.train.steps == 18_760 and openlth.algorithm.scope == "global"
+    theys = load("theys.py:published")
+    assert theys.train.batch_size * 100 == 60_000 - theys.data.validation_size
+    assert theys.algorithm.patience * theys.train.eval_every == 2000  # 20 epochs
+    assert [stated["round"] for stated in theys.claims] == [1, 1, 4, 4, 5, 6, 7, 7]
     conv = load("conv_cifar10.py:conv_6")
     assert conv.algorithm.conv_prune_fraction == 0.15 and conv.train.steps == 30_000
 

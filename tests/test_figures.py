@@ -270,9 +270,15 @@ def test_boxes_are_quartiles_of_replicates(tmp_path):
     for lane in lanes:
         for number in range(1, summary["round"].max() + 1):
             rows = summary[(summary.lane == lane) & (summary["round"] == number)]
-            quartiles = 100 * rows.reported_test_accuracy.quantile([0.25, 0.75])
+            values = rows.groupby("replicate").reported_test_accuracy.mean()
+            quartiles = 100 * values.quantile([0.25, 0.75])
             heights = next(found).get_path().vertices[:, 1]
             np.testing.assert_allclose([heights.min(), heights.max()], quartiles)
+    dense = summary[(summary.lane == "ticket") & (summary["round"] == 0)]
+    values = 100 * dense.reported_test_accuracy
+    band = [p for p in axes.patches if p.get_zorder() == 0][0].get_extents()
+    (low, high) = axes.transData.inverted().transform(band)[:, 1]
+    np.testing.assert_allclose((high - low) / 2, values.std(), rtol=1e-6)
 
 
 def test_more_figures_of_what_there_is(tmp_path):

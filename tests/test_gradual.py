@@ -141,6 +141,9 @@ def test_the_ticket_has_the_mask_that_pruning_ends_with(rounds):
         tickets, pruned = lanes_of(info, "ticket"), lanes_of(info, "gradual")
         assert [info.labels[i].replicate for i in pruned] == [0, 1]
         helpers.assert_trees_equal(take(info.lanes.params, slice(0, 2)), theta)
+        keys = jax.random.key_data(info.lanes.key)
+        np.testing.assert_array_equal(keys[np.array(pruned)], keys[np.array(tickets)])
+        assert (keys[tickets[0]] != keys[tickets[1]]).any()
         final = take(info.trained.final, np.array(pruned))
         assert helpers.trees_differ(final, take(info.trained.final, np.array(tickets)))
         kept = masks.named_leaves(take(info.mask, np.array(tickets)))
@@ -201,6 +204,17 @@ def test_the_pruned_network_stops_early_after_its_pruning_only(rounds):
     for info in infos[1:]:
         steps = np.asarray(info.trained.summary["early_stop_step"])
         assert (steps[lanes_of(info, "gradual")] >= 18).all()
+
+
+def test_a_diverged_network_is_flagged_and_the_others_go_on():
+    config = tiny_config(train__optimizer="sgd", train__learning_rate=1e30)
+    _, algorithm, roots = helpers.tiny_algorithm(config)
+    state, _ = algorithm.step(algorithm.init(roots))
+    _, info = algorithm.step(state)
+    flagged = {lane for lane, *_ in certify(info)["diverged"]}
+    assert "gradual" in flagged
+    steps = np.asarray(info.trained.summary["early_stop_step"])
+    assert (steps[lanes_of(info, "gradual")] == 20).all()  # the first after pruning
 
 
 def test_layers_that_stay_whole():
@@ -301,11 +315,16 @@ def test_a_run_reports_both_comparisons(tmp_path):
         ({"algorithm__densities": ()}, "algorithm.densities: expected one"),
         ({"algorithm__densities": (1.5,)}, "algorithm.densities: 1.5"),
         ({"algorithm__densities": (0.001,)}, "would empty output/kernel"),
-        ({"algorithm__whole": ("convs",)}, "algorithm.whole: convs"),
+        ({"algorithm__whole": ("convs",)}, "algorithm.whole: no layer 'convs'"),
         ({"algorithm__whole": ("output", "dense")}, "nothing is left to prune"),
         ({"algorithm__begin": 0.7}, "algorithm.begin"),
         ({"algorithm__updates": 20}, "algorithm.updates: 20 in steps 6 to 18"),
         ({"algorithm__patience": 2}, "train.test_curve"),
+        (
+            {"algorithm__patience": 3, "train__test_curve": True},
+            "algorithm.patience: 3: there are 3 evaluations",
+        ),
+        ({"level_barrier": True}, "level_barrier"),
     ],
 )
 def test_wrong_values_are_refused(changes, message, tmp_path):

@@ -108,6 +108,9 @@ def test_grasp_is_a_hessian_product_by_differences():
     context = make_context(sizes=(3, 4, 3, 2), examples=3)
     weights, x, y = as_numpy(context)
     gradients = numpy_gradient(weights, x, y, 200.0)
+    for layer, (slope, of_bias) in zip(LAYERS, gradients, strict=True):
+        slope *= np.asarray(context.old_mask[layer]["kernel"])
+        of_bias *= 0
     size = np.sqrt(sum((leaf**2).sum() for pair in gradients for leaf in pair))
 
     def moved(sign):
@@ -287,6 +290,11 @@ def test_scores_see_examples_of_their_own_replicate():
     [
         ({"algorithm__score": OF_TRAINING[0]}, "algorithm.score: magnitude_increase"),
         ({"algorithm__rewind_step": 3}, "algorithm.rewind_step: 3"),
+        ({"algorithm__rewind": "fine_tune"}, "algorithm.rewind: fine_tune"),
+        ({"algorithm__pruned": "final"}, "algorithm.pruned: final"),
+        ({"algorithm__score": "snip", "algorithm__pruned": "init",
+          "controls__random": 0}, "algorithm.score: snip: sees pruned"),
+        ({"level_barrier": True}, "level_barrier"),
         ({"algorithm__iterations": 0}, "algorithm.iterations"),
         ({"algorithm__path": "cubic"}, "algorithm.path"),
         ({"algorithm__score": "snip", "algorithm__score_examples": 9999},

@@ -30,7 +30,7 @@ from lottery_jax.algorithms.base import (
     label_lanes,
     with_controls,
 )
-from lottery_jax.errors import ConfigError
+from lottery_jax.errors import ConfigError, nearest
 from lottery_jax.tickets import masks, schedules, selection
 from lottery_jax.tickets.selection import Groups
 from lottery_jax.types import Context, Key, Lane, Mask, Params, Task, Trained
@@ -151,10 +151,10 @@ def gradual(
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
     prunable = model.prunable(shapes)
     names = masks.prunable_names(prunable)
-    kinds = {name: name.split("/")[0].split("_")[0] for name in names}
+    kinds = {name: masks.layer_kind(name) for name in names}
     for kind in whole:
         if kind not in kinds.values():
-            problem = f"{kind}: no layer of that kind; there are {set(kinds.values())}"
+            problem = f"no layer {kind!r}; {nearest(kind, set(kinds.values()))}"
             raise ConfigError("algorithm.whole", problem)
     if all(kind in whole for kind in kinds.values()):
         raise ConfigError("algorithm.whole", f"{whole}: nothing is left to prune")
@@ -175,6 +175,9 @@ def gradual(
         problem = f"{updates} in steps {first} to {last}: more than there are"
         raise ConfigError("algorithm.updates", problem)
     at = tuple(first + (last - first) * i // updates for i in range(updates + 1))
+    if patience is not None and patience >= len(grid({}, 0)) - 1:
+        problem = f"{patience}: there are {len(grid({}, 0)) - 1} evaluations in all"
+        raise ConfigError("algorithm.patience", problem)
     labels = label_lanes(controls, replicates)
     pruned_labels = [Label(LANE, 0, replicate) for replicate in range(replicates)]
 

@@ -123,7 +123,8 @@ def imp(
         to prune, more examples to score than there are.
     """
     model, examples = task.model, task.dataset.train
-    if score in SALIENCIES and score_examples > len(examples.x):
+    sees_data = score in SALIENCIES and score != "synflow"
+    if sees_data and score_examples > len(examples.x):
         problem = f"{score_examples}: the training split has {len(examples.x)}"
         raise ConfigError("algorithm.score_examples", problem)
     score_of, rewind_to = SCORES[score], REWINDS[rewind]
@@ -175,14 +176,15 @@ def imp(
         return jax.device_put(state, jax.local_devices()[0])
 
     def scoring_batches(state: ImpState) -> Split | None:
-        """Examples for the score, leaves [R, score_examples, ...]."""
+        """Examples for the score, leaves [R, examples, ...]."""
         if score not in SALIENCIES:
             return None
+        num = score_examples if sees_data else 1
         chosen = np.stack(
             [
                 jax.random.choice(
                     rng.stream(state.roots, "batch", replicate, state.round),
-                    len(examples.x), (score_examples,), replace=False,
+                    len(examples.x), (num,), replace=False,
                 )
                 for replicate in range(replicates)
             ]
@@ -340,7 +342,7 @@ def layer_fractions(
         "conv": default if conv is None else conv,
         "output": half if output is None else output,
     }
-    found = {name: name.split("/")[0].split("_")[0] for name in names}
+    found = {name: masks.layer_kind(name) for name in names}
     for kind, value in [("conv", conv), ("output", output)]:
         if value is not None and kind not in found.values():
             field = f"algorithm.{kind}_prune_fraction"

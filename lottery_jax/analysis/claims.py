@@ -122,13 +122,8 @@ def validate(
             "versus_quantity": ("", *QUANTITIES),
             "lane": everyone,
             "versus_lane": everyone,
-            "measure": MEASURES,
-            "relation": RELATIONS,
         }
-        for field, valid in choices.items():
-            if claim[field] not in valid:
-                problem = f"no {claim[field]!r}; {nearest(claim[field], valid)}"
-                raise ConfigError(f"{name}.{field}", problem)
+        _check(claim, choices)
         for field in ("round", "versus_round"):
             if claim[field] not in range(rounds + 1):
                 problem = f"{claim[field]}: the run has rounds 0 to {rounds}"
@@ -137,23 +132,35 @@ def validate(
             if claim[field] == 0 and lane in later:
                 problem = f"0: there is no {lane} before round 1"
                 raise ConfigError(f"{name}.{field}", problem)
-        for field in ("expected", "tolerance"):
-            if not isinstance(claim[field], int | float) or not np.isfinite(
-                claim[field]
-            ):
-                raise ConfigError(f"{name}.{field}", f"{claim[field]!r}: not a number")
-        about = claim["relation"] == "about"
-        if claim["tolerance"] < 0 or about and claim["tolerance"] == 0:
-            least = "more than 0" if about else "at least 0"
-            problem = f"{claim['tolerance']}: expected {least}"
-            raise ConfigError(f"{name}.tolerance", problem)
+
+
+def _check(claim: Mapping, choices: Mapping[str, Iterable]):
+    """Refuses what stands in no choice, and numbers that are none."""
+    name = f"claims.{claim['id']}"
+    for field, valid in {
+        **choices,
+        "measure": MEASURES,
+        "relation": RELATIONS,
+    }.items():
+        if claim[field] not in valid:
+            problem = f"no {claim[field]!r}; {nearest(claim[field], valid)}"
+            raise ConfigError(f"{name}.{field}", problem)
+    for field in ("expected", "tolerance"):
+        if not isinstance(claim[field], int | float) or not np.isfinite(claim[field]):
+            raise ConfigError(f"{name}.{field}", f"{claim[field]!r}: not a number")
+    about = claim["relation"] == "about"
+    if claim["tolerance"] < 0 or about and claim["tolerance"] == 0:
+        least = "more than 0" if about else "at least 0"
+        problem = f"{claim['tolerance']}: expected {least}"
+        raise ConfigError(f"{name}.tolerance", problem)
 
 
 def together(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Several runs as one summary to `judge`: their lanes are named "run/lane".
 
     Replicates are paired by number: with the same seeds they share their initial
-    weights and the split of the data.
+    weights and the split of the data. For claims about steps the runs must be equally
+    long.
 
     Args:
       summaries: name of a run -> its summary.
@@ -188,7 +195,8 @@ def judge(
       five), replicates, censored (how many of them), verdict.
 
     Raises:
-      ConfigError: a claim about a lane or a round that there is not.
+      ConfigError: a claim about a lane or a round that there is not, or that was not
+        measured there; no such measure or relation.
     """
     return pd.DataFrame(
         [_judge_one(summary, complete(claim), last_step) for claim in claims]
@@ -196,6 +204,7 @@ def judge(
 
 
 def _judge_one(summary, claim, last_step):
+    _check(claim, {})
     versus = claim["versus_quantity"] or claim["quantity"]
     ours, density = _values(
         summary, claim["id"], claim["quantity"], claim["lane"], claim["round"]
@@ -218,7 +227,8 @@ def _judge_one(summary, claim, last_step):
         "at_most": (-np.inf, claim["tolerance"]),
     }
     least, most = (claim["expected"] + by for by in bounds[claim["relation"]])
-    if censored:
+    # Replicates that agree by chance tell nothing of their spread.
+    if censored or np.isclose(low, high, rtol=1e-9, atol=1e-12):
         verdict = "underpowered"
     elif least <= low and high <= most:
         verdict = "reproduced"
@@ -253,8 +263,8 @@ def _values(summary, id, quantity, lane, number):
     if rows.empty:
         problem = f"there is no lane {lane!r} in round {number}"
         raise ConfigError(f"claims.{id}", problem)
-    if quantity not in rows:
-        problem = f"this run did not measure {quantity}"
+    if quantity not in rows or rows[quantity].isna().all() and not rows.diverged.all():
+        problem = f"{quantity} was not measured of {lane!r} in round {number}"
         raise ConfigError(f"claims.{id}", problem)
     values = rows[quantity].astype(float).mask(rows.diverged)
     values = values.groupby(rows.replicate).agg(lambda draws: draws.mean(skipna=False))

@@ -70,6 +70,7 @@ def to_find(
     steps: int | pd.Series,
     batch_size: int,
     one_shot: bool = False,
+    pretrain: bool = True,
 ) -> pd.DataFrame:
     """What it takes to find the ticket of every round, and then to train it.
 
@@ -82,6 +83,7 @@ def to_find(
       batch_size: examples per step.
       one_shot: every ticket is found by training the dense network; otherwise by
         training it and all tickets before.
+      pretrain: False: masks are made at initialisation, and finding them takes none.
 
     Returns:
       One row per round and replicate: round, replicate, density; finding, training
@@ -102,7 +104,9 @@ def to_find(
     dense = found.replicate.map(
         dict(zip(found.replicate[first], training[first], strict=True))
     )
-    if one_shot:
+    if not pretrain:
+        finding = 0.0 * training
+    elif one_shot:
         finding = dense.mask(first, 0.0)
     else:
         finding = training.groupby(found.replicate).cumsum() - training

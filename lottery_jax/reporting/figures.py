@@ -52,8 +52,8 @@ def draw_more(results: Results) -> list[Path]:
         ticket_figures.movement: is_imp and _has(summary, "kept_movement"),
         ticket_figures.overlap: summary.replicate.nunique() > 1,
         stability: _has(summary, "distance") or _has(summary, "level_barrier"),
-        cost: is_imp and algorithm["retrain"] and algorithm.get("pretrain", True),
-        boxes: summary.replicate.nunique() > 2,
+        cost: is_imp and algorithm["retrain"],
+        boxes: summary.replicate.nunique() > 2 and _starts_dense(summary),
     }
     figures = {draws.__name__: draws(results) for draws, can in chosen.items() if can}
     return _save(results, "more_figures", figures)
@@ -77,6 +77,11 @@ def _save(results: Results, name: str, figures: dict[str, Figure]) -> list[Path]
 
 def _has(rows, column: str) -> bool:
     return column in rows and bool(rows[column].notna().any())
+
+
+def _starts_dense(summary) -> bool:
+    density = summary[summary.lane == "ticket"].groupby("round").density.mean()
+    return len(density) > 1 and density.iloc[0] == 1
 
 
 def _suffix(results: Results) -> str:
@@ -155,15 +160,19 @@ def validation_curves(results: Results) -> Figure:
 def boxes(results: Results) -> Figure:
     """Replicates as boxes: a group per round, a box per lane, as Theys96's figure.
 
-    Accuracy (loss) where patience stops, where a run has that, else at early stop.
-    Boxes are quartiles with the median, whiskers reach 1.5 times as far; the level and
-    the grey band are the dense networks, their mean and standard deviation.
+    Draws of a control are averaged. Accuracy (loss) where patience stops, where a run
+    has that, else at early stop. Boxes are quartiles with the median, whiskers reach
+    1.5 times as far; the level and the grey band are the dense networks of round 0,
+    their mean and standard deviation.
     """
     suffix = _suffix(results)
     column = f"reported_test_{suffix}"
     if column not in results.summary:
         column = f"early_stop_test_{suffix}"
     summary = plotting.with_percent(results.summary)
+    names = ["round", "lane", "replicate"]
+    summary = summary.groupby(names, sort=False, as_index=False)[[column, "percent"]]
+    summary = summary.agg(np.mean)
     scale = 100 if suffix == "accuracy" else 1
     pruned = summary[summary["round"] > 0]
     lanes, rounds = list(dict.fromkeys(pruned.lane)), np.unique(pruned["round"])
@@ -264,6 +273,7 @@ def cost(results: Results) -> Figure:
         curves.groupby("round").step.agg(np.ptp),
         config["train"]["batch_size"],
         config["algorithm"]["one_shot"],
+        config["algorithm"].get("pretrain", True),
     ).merge(tickets[["round", "replicate", column]])
     alone = found.in_dense * found.training / (found.finding + found.training)
     scale = 100 if column.endswith("accuracy") else 1

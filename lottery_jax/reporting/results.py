@@ -52,9 +52,9 @@ class Results(NamedTuple):
         `live_weights` and `flops` as in `analysis/cost.py`.
       curves: one row per evaluation; no training loss at the step training starts from.
       certificates: one dict per round.
-      weights: of the first ticket of every round from 1 on, some weights of every
-        layer: `start` and `final` of the training that its mask was made from, and
-        whether the mask has `kept` them.
+      weights: of the first ticket of every round whose mask was made from a training,
+        some weights of every layer: `start` and `final` of that training, and whether
+        the mask has `kept` them.
     """
 
     workdir: Path

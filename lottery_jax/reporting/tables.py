@@ -39,7 +39,8 @@ def of_round(info: RoundInfo, columns: dict) -> tuple[pd.DataFrame, pd.DataFrame
     names = ["step", "train_loss", "validation_loss"]
     names += [name for name in history if name not in names]
     curves = curves.assign(**{name: history[name][:, first].ravel() for name in names})
-    curves.loc[curves.step == info.start, "train_loss"] = np.nan
+    training = [name for name in names if name.startswith("train_")]
+    curves.loc[curves.step == info.start, training] = np.nan
     return summary[LEADING + rest], curves
 
 

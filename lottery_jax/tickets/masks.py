@@ -48,6 +48,11 @@ def prunable_names(prunable: Prunable) -> list[str]:
     return [name for name, may in named_leaves(prunable).items() if may]
 
 
+def layer_kind(name: str) -> str:
+    """What kind of layer a path leads to: "conv" of "conv_0/kernel"."""
+    return name.split("/")[0].split("_")[0]
+
+
 def num_kept(mask: Mask, prunable: Prunable) -> dict[str, jax.Array]:
     """Kept weights per prunable leaf: path -> int32 scalar."""
     leaves = named_leaves(mask)

@@ -62,7 +62,12 @@ def grasp(context: Context) -> Scores:
     """theta H g: keep what the norm of the gradient would lose most without."""
     params = _weights(context)
     gradient = jax.grad(_loss(context, TEMPERATURE))
-    _, product = jax.jvp(gradient, (params,), (gradient(params),))
+    # Along kept prunable weights: the others do not move when weights are dropped.
+    direction = jax.tree.map(
+        lambda g, kept, may: jnp.where(kept & may, g, 0),
+        gradient(params), context.old_mask, context.prunable,
+    )  # fmt: skip
+    _, product = jax.jvp(gradient, (params,), (direction,))
     return jax.tree.map(jnp.multiply, params, product)
 
 

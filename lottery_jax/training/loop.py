@@ -121,7 +121,8 @@ def make_train(
                 row |= evaluate(params, model_state, test, "test")
 
             lower = row["validation_loss"] < best["validation_loss"]
-            lower &= last >= best_from
+            # From `best_from` on, whatever comes first, and then what is lower.
+            lower = (last >= best_from) & (lower | (best["step"] < best_from))
             now = {
                 "step": last,
                 "validation_loss": row["validation_loss"],

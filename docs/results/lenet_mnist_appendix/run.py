@@ -77,8 +77,8 @@ CLAIMS = (
       for name, round in (("100", 0), ("21", 7), ("3.6", 15))),
     *(points(f"L19 ({weights:,} weights)", "back at its dense network",
              f"{run}/ticket", round, (f"{run}/ticket", 0), "about", 0.0, 0.3)
-      for run, round, weights in (("narrow", 9, 11_125), ("adam", 14, 11_893),
-                                  ("wide", 17, 10_871))),
+      for run, round, weights in (("narrow", 9, 11_110), ("adam", 14, 11_893),
+                                  ("wide", 17, 10_986))),
     points("F3", "resampled from survivors: little better than reinit",
            "adam/resample", 7, ("adam/reinit", 7), "about", 0.0, 0.3),
     points("F4", "magnitude before training is worse than reinit",
