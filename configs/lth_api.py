@@ -6,8 +6,8 @@ same in five equal slices), `session` (beside the ticket every reinitialisation 
 API, with and without the signs), `robust` (20 replicates that differ in everything
 random, signs too). `smoke`: seconds, on digits.
 
-Expect (docs/results/lth_api): sparsity 80 / 80 / 40 % of the layers, 79.57 % in all, and
-a ticket a little above the dense network (97.8 and 97.5 % of the validation split; one
+Expect (docs/results/lth_api): sparsity 80 / 80 / 40 % of the layers, 79.57 % in all; a
+ticket a little above the dense network (97.8 and 97.5 % of the validation split; one
 run of that API: 98.1 and 97.4 to 97.9).
 
     lottery --config=configs/lth_api.py:session --config.data.dir=DATA
