@@ -323,7 +323,7 @@ def test_weights_are_shown_by_layer_and_fate(tmp_path):
     np.testing.assert_allclose(dropped.get_offsets(), [[-0.2, 0.0]])
     np.testing.assert_allclose(kept.get_offsets(), [[0.1, 0.2]])
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert texts == [f"{fate}, 50 % of what was left" for fate in ("dropped", "kept")]
+    assert texts == [f"{fate}, 50 % of the sample" for fate in ("dropped", "kept")]
 
 
 def test_a_line_shows_the_means_and_its_band_the_interval(tmp_path):

@@ -35,7 +35,7 @@ def weights_by_fate(results: Results) -> Figure:
             fate, percent = "kept" if kept else "dropped", 100 * len(shown) / len(rows)
             axes.scatter(
                 shown.start, shown.final, s=8, linewidths=0.6, color=look["color"],
-                marker=marker, label=f"{fate}, {percent:.0f} % of what was left",
+                marker=marker, label=f"{fate}, {percent:.0f} % of the sample",
             )  # fmt: skip
         axes.axline((0, 0), slope=1, color="0.5", linewidth=0.8, zorder=0)
         axes.set_title(layer, fontsize=9)
