@@ -195,7 +195,10 @@ def shrink(config: ConfigDict) -> None:
     config.train.batch_size = 60
     config.train.steps = 20
     config.train.eval_every = 10
+    config.lanes.plan = "map"  # no trial
     config.replicates = 2
+    if "samples" in config.algorithm:
+        config.algorithm.samples = 2
     if "rounds" in config.algorithm:
         config.algorithm.rounds = 2
     config.claims = ()

@@ -49,6 +49,18 @@ class Dataset(NamedTuple):
     name: str
 
 
+class Truth(NamedTuple):
+    """A ticket that was planted.
+
+    Attributes:
+      mask: True = part of it; biases too.
+      scale: [outputs], factors by which the masked network exceeds what was planted.
+    """
+
+    mask: Mask
+    scale: jax.Array
+
+
 class Model(NamedTuple):
     """A network as pure functions.
 
@@ -61,6 +73,7 @@ class Model(NamedTuple):
         matrix product.
       uses: (path of a kernel, times that an example uses each of its weights); what is
         not named is used once.
+      truth: `truth(key) -> Truth` of the weights `init(key)`, where one is planted.
     """
 
     init: Callable
@@ -68,6 +81,7 @@ class Model(NamedTuple):
     prunable: Callable
     dense: tuple[str, ...] = ()
     uses: tuple[tuple[str, int], ...] = ()
+    truth: Callable | None = None
 
 
 class Task(NamedTuple):

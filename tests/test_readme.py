@@ -37,6 +37,7 @@ def test_the_experiment_the_session_and_the_repetition_run(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     found = {}
     short = "config.train.steps, config.train.eval_every = 200, 100\n"
+    short += "config.lanes.plan = 'map'\n"  # without a trial
     code = code.replace(
         "config.algorithm.one_shot", f"{short}config.algorithm.one_shot"
     )

@@ -22,7 +22,11 @@ Grid = Callable[[dict[str, int], int], list[int]]
 
 
 class Label(NamedTuple):
-    """Whose lane it is: ticket or control, which draw of it, which replicate."""
+    """Whose lane it is: ticket or control, which draw of it, which replicate.
+
+    Where there are tickets of several methods, lanes are named "method" and
+    "method/control".
+    """
 
     lane: str
     sample: int
@@ -77,11 +81,12 @@ class RoundInfo(NamedTuple):
       num_keep: group -> weights that the ladder says are kept.
       groups: group -> paths of its leaves.
       prunable: which leaves may be pruned.
-      labels: one per lane, in the order of the lane axis.
+      labels: one per lane, in the order of the lane axis; the tickets stand first, R of
+        them for each method.
       lanes: what was trained, leaves [N, ...].
-      rewound: what survivors must equal at the start, leaves [R, ...]; None where they
-        are drawn anew. Taken from the state and not from the lanes it certifies.
-      old_mask: the ticket's mask of the previous round, leaves [R, ...].
+      rewound: what survivors must equal at the start, leaves [tickets, ...]; None where
+        they are drawn anew. Taken from the state and not from the lanes it certifies.
+      old_mask: the tickets' masks of the previous round, leaves [tickets, ...].
       trained: what came out, leaves [N, ...].
       start: optimizer step at which training began.
       keeps_pruned: pruned weights are frozen at what the lanes have for them; else 0.
@@ -107,6 +112,24 @@ class RoundInfo(NamedTuple):
     trained_before: tuple[Params, Params] | None = None
     filled: jax.Array | None = None
     found_mask: Mask | None = None
+
+    @property
+    def num_tickets(self) -> int:
+        """How many of the lanes, the first, are tickets."""
+        return len(jax.tree.leaves(self.old_mask)[0])
+
+    @property
+    def ticket_of(self) -> list[int]:
+        """For every lane the place of the ticket that it is, or is a control of."""
+        tickets = self.labels[: self.num_tickets]
+        places = {(own.lane, own.replicate): i for i, own in enumerate(tickets)}
+        methods = {own.lane for own in tickets}
+        found = []
+        for own in self.labels:
+            method = own.lane.split("/")[0]
+            method = method if method in methods else tickets[0].lane
+            found.append(places[method, own.replicate])
+        return found
 
     @property
     def mask(self) -> Mask:

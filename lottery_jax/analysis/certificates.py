@@ -30,6 +30,7 @@ def certify(info: RoundInfo) -> dict:
             info.rewound,
             info.old_mask,
             info.mask,
+            jnp.array(info.ticket_of),
             info.keeps_pruned,
         )
     )
@@ -37,7 +38,7 @@ def certify(info: RoundInfo) -> dict:
     problems = []
 
     def check(holds, what, amount):
-        """`holds` and `amount` are [N] or [R]; lanes stand in the order of labels."""
+        """`holds` and `amount` are [N] or [tickets], in the order of labels."""
         for index in np.flatnonzero(~np.asarray(holds)):
             label = info.labels[index]
             problems.append(
@@ -55,12 +56,13 @@ def certify(info: RoundInfo) -> dict:
     )
     check(found["revived"] == 0, "weights revived by the new mask", found["revived"])
     check(found["moved"] == 0, "survivors off their rewind point", found["moved"])
-    replicates = sum(label.lane == "ticket" for label in info.labels)
+    tickets = info.num_tickets
+    controls = [label.lane.split("/")[-1] for label in info.labels]
     kept = {
         group: sum(found["kept"][name] for name in names)
         for group, names in info.groups.items()
     }
-    whole = np.array([label.lane == "dense" for label in info.labels])
+    whole = np.array([name == "dense" for name in controls])
     leaves = masks.named_leaves(info.old_mask)
     for group, num in info.num_keep.items():
         everything = sum(leaves[name][0].size for name in info.groups[group])
@@ -68,10 +70,11 @@ def certify(info: RoundInfo) -> dict:
         check(holds, f"{group} keeps {num} weights, found", kept[group])
     differs = found["differs"]
     respects = sum(values.astype(int) for values in differs.values())
-    for name in dict.fromkeys(label.lane for label in info.labels[replicates:]):
+    for name in dict.fromkeys(label.lane for label in info.labels[tickets:]):
         own = np.array([label.lane == name for label in info.labels])
         # A random mask may be the ticket's own, unless that is beyond belief.
-        likely = name in OF_THE_MASK and own.sum() * _log_masks(info, found) <= 20
+        of_the_mask = name.split("/")[-1] in OF_THE_MASK
+        likely = of_the_mask and own.sum() * _log_masks(info, found) <= 20
         idle = not respects[own].any() and not likely
         holds = ~own | (respects <= 1) & (not idle)
         check(holds, "control differs from its ticket in respects", respects)
@@ -92,7 +95,7 @@ def certify(info: RoundInfo) -> dict:
         ],
         "num_keep": info.num_keep,
         "kept": {
-            name: np.asarray(found["kept"][name])[:replicates].tolist()
+            name: np.asarray(found["kept"][name])[:tickets].tolist()
             for name in prunable
         },
         "controls_differ_in": {
@@ -100,10 +103,10 @@ def certify(info: RoundInfo) -> dict:
                 name for name in differs if differs[name][index]
             ]
             for index, label in enumerate(info.labels)
-            if index >= replicates
+            if index >= tickets
         },
         "empty_layers": [
-            name for name in prunable if not np.all(found["kept"][name][:replicates])
+            name for name in prunable if not np.all(found["kept"][name][:tickets])
         ],
         "filled_up": [] if info.filled is None else np.asarray(info.filled).tolist(),
         "diverged": [
@@ -124,10 +127,12 @@ def _log_masks(info: RoundInfo, found: dict) -> float:
     )
 
 
-@functools.partial(jax.jit, static_argnums=5)
-def _measure(lanes, trained, rewound, old_mask, masks_found, keeps_pruned) -> dict:
-    """Counts per lane [N] or per replicate [R]; the ticket's lanes stand first."""
-    replicates = len(jax.tree.leaves(old_mask)[0])
+@functools.partial(jax.jit, static_argnums=6)
+def _measure(
+    lanes, trained, rewound, old_mask, masks_found, ticket_of, keeps_pruned
+) -> dict:
+    """Counts per lane [N], or per ticket, which stand first."""
+    tickets = len(jax.tree.leaves(old_mask)[0])
 
     def count(differing):
         """Sums a tree of bools [N, ...] over everything but the first axis."""
@@ -135,7 +140,7 @@ def _measure(lanes, trained, rewound, old_mask, masks_found, keeps_pruned) -> di
         return sum(jnp.sum(leaf, axis=range(1, leaf.ndim)) for leaf in leaves)
 
     def first(tree):
-        return jax.tree.map(lambda leaf: leaf[:replicates], tree)
+        return jax.tree.map(lambda leaf: leaf[:tickets], tree)
 
     def unlike(leaf, other):
         """Entries whose bits differ; so NaN equals NaN."""
@@ -146,13 +151,8 @@ def _measure(lanes, trained, rewound, old_mask, masks_found, keeps_pruned) -> di
         return leaf != other
 
     def unlike_ticket(tree):
-        """Whether a lane has entries other than the ticket of its replicate: [N]."""
-
-        def compare(leaf):
-            stacked = leaf.reshape(-1, replicates, *leaf.shape[1:])
-            return unlike(stacked, stacked[:1]).reshape(leaf.shape)
-
-        return count(jax.tree.map(compare, tree)) > 0
+        """Whether a lane has entries other than its ticket: [N]."""
+        return count(jax.tree.map(lambda leaf: unlike(leaf, leaf[ticket_of]), tree)) > 0
 
     outside = jax.tree.map(lambda a, b: ~(a & b), lanes.mask, masks_found)
     frozen = jax.tree.map(lambda leaf: leaf if keeps_pruned else 0, lanes.params)

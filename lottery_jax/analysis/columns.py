@@ -26,10 +26,11 @@ def of_round(
     wanted, that barrier between each ticket and the network its mask was made from.
     """
     columns = cost.measure(task.model, info.mask, task.dataset.train.x.shape[1:])
-    num = len(info.labels)
+    num, ticket_of = len(info.labels), info.ticket_of
 
-    def of(lane):
-        return [i for i, label in enumerate(info.labels) if label.lane == lane]
+    def of(control):
+        names = [label.lane.split("/")[-1] for label in info.labels]
+        return [i for i in range(info.num_tickets, num) if names[i] == control]
 
     def final(i):
         return jax.tree.map(lambda leaf: leaf[i], info.trained.final)
@@ -37,13 +38,13 @@ def of_round(
     def collect(lanes, measure):
         """`measure(own weights, the ticket's, its mask)` of each of the lanes."""
         for i in lanes:
-            ticket = info.labels[i].replicate
+            ticket = ticket_of[i]
             mask = jax.tree.map(lambda leaf, at=ticket: leaf[at], info.mask)
             for name, value in measure(final(i), final(ticket), mask).items():
                 columns.setdefault(name, np.full(num, np.nan))[i] = value
 
     if info.trained_before is not None:
-        tickets = of("ticket")
+        tickets = range(info.num_tickets)
         mask = jax.tree.map(lambda leaf: leaf[: len(tickets)], info.mask)
         names = masks.prunable_names(info.prunable)
         trees = [

@@ -9,7 +9,7 @@ from lottery_jax.data.base import STANDARDIZE, Raw, make_dataset
 from lottery_jax.data.cifar import cifar10
 from lottery_jax.data.digits import digits
 from lottery_jax.data.idx import fashion_mnist, mnist
-from lottery_jax.data.synthetic import xor
+from lottery_jax.data.synthetic import circle, helix, relu, xor
 from lottery_jax.errors import DataError
 from lottery_jax.types import Dataset, Key
 
@@ -17,9 +17,12 @@ __all__ = ["DATASETS", "STANDARDIZE", "Raw", "load", "make_dataset"]
 
 DATASETS = {
     "cifar10": cifar10,
+    "circle": circle,
     "digits": digits,
     "fashion_mnist": fashion_mnist,
+    "helix": helix,
     "mnist": mnist,
+    "relu": relu,
     "xor": xor,
 }
 """Name -> `loader(folder, key) -> Raw`; key is for data that are drawn."""

@@ -3,12 +3,20 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lottery_jax.data.base import Raw
 from lottery_jax.types import Key
 
 NUM_XOR = 2000
+
+NUM_PLANTED = 10_000
+"""Points of the tasks of Plant 'n' Seek (Fischer & Burkholz, arXiv:2111.11153), and as
+many of a second draw to test with."""
+
+NOISE = 0.01
+"""Of those tasks: standard deviation of targets, probability of another label."""
 
 
 def xor(folder: Path | None, key: Key) -> Raw:
@@ -20,3 +28,57 @@ def xor(folder: Path | None, key: Key) -> Raw:
     x = np.asarray(jax.random.uniform(key, (NUM_XOR, 2)))
     corner = x > 0.5
     return Raw((x, corner[:, 0] ^ corner[:, 1]), test=None, num_classes=2)
+
+
+def _twice(draw):
+    """A loader of two independent draws, to train and to test."""
+
+    def load(folder: Path | None, key: Key) -> Raw:
+        del folder
+        train, test = (
+            tuple(np.asarray(part) for part in draw(own))
+            for own in jax.random.split(key)
+        )
+        return Raw(train, test, 4 if draw is _circle else None)
+
+    load.__doc__ = draw.__doc__
+    return load
+
+
+def _inputs(key: Key, features: int) -> jax.Array:
+    return jax.random.uniform(key, (NUM_PLANTED, features), minval=-1, maxval=1)
+
+
+def _relu(key):
+    """y = max(x, 0) with noise, x uniform in [-1, 1]."""
+    x_key, noise_key = jax.random.split(key)
+    x = _inputs(x_key, 1)
+    noise = NOISE * jax.random.normal(noise_key, x.shape)
+    return x, jax.nn.relu(x) + noise
+
+
+def _circle(key):
+    """Four classes by the squared radius, which meet at 0.2, 0.5 and 0.7.
+
+    x is uniform in [-1, 1]^2; some labels are the class that came second.
+    """
+    x_key, noise_key = jax.random.split(key)
+    x = _inputs(x_key, 2)
+    radius = jnp.square(x).sum(1, keepdims=True)
+    scores = radius * jnp.array([0.1, 0.2, 0.4, 0.8])
+    scores -= jnp.array([0, 0.02, 0.12, 0.4])
+    order = jnp.argsort(scores, axis=1)
+    wrong = jax.random.bernoulli(noise_key, NOISE, (len(x),))
+    return x, jnp.where(wrong, order[:, -2], order[:, -1])
+
+
+def _helix(key):
+    """Points of a helix with noise, for x uniform in [-1, 1]."""
+    x_key, noise_key = jax.random.split(key)
+    x = _inputs(x_key, 1)
+    t = 5 * jnp.pi + 3 * jnp.pi * x
+    points = jnp.concatenate([t * jnp.cos(t), t * jnp.sin(t), t], 1) / (8 * jnp.pi)
+    return x, points + NOISE * jax.random.normal(noise_key, points.shape)
+
+
+relu, circle, helix = _twice(_relu), _twice(_circle), _twice(_helix)

@@ -33,6 +33,12 @@ def quantity(summary: pd.DataFrame) -> str:
     return accuracy if accuracy in summary else "early_stop_test_loss"
 
 
+def ticket_density(summary: pd.DataFrame) -> pd.Series:
+    """Of the lanes that stand first in each round: mean density by round."""
+    first = summary.groupby("round").lane.transform("first")
+    return summary[summary.lane == first].groupby("round").density.mean()
+
+
 def show_round(
     summary: pd.DataFrame, last: int, steps: int, seconds_left: float, compiled: bool
 ):
@@ -46,7 +52,7 @@ def show_round(
       compiled: whether the round's time includes compilation.
     """
     number, seconds = summary["round"].iloc[0], summary.seconds.iloc[0]
-    density = summary.density[summary.lane == "ticket"].mean()
+    density = ticket_density(summary)[number]
     column = quantity(summary)
     means = summary.groupby("lane", sort=False)[column].mean()
     unit = "%" if column.endswith("accuracy") else ""
@@ -78,7 +84,7 @@ def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
     for name in ("round", "density %", *lanes):
         table.add_column(name, justify="right")
     means = summary.groupby(["round", "lane", "replicate"])[column].mean()
-    densities = summary[summary.lane == "ticket"].groupby("round").density.mean()
+    densities = ticket_density(summary)
     for number, values in means.groupby("round"):
         by_lane = values.groupby("lane").agg(["mean", "std"]) * scale
         cells = [

@@ -95,7 +95,10 @@ def load_results(workdir: str | os.PathLike) -> Results:
 
 
 def load_masks(workdir: str | os.PathLike, round: int) -> dict[str, np.ndarray]:
-    """Masks of the tickets of a round: path of a leaf -> bool [R, *shape of the leaf].
+    """Masks of the tickets of a round: path of a leaf -> bool [tickets, *shape].
+
+    There is one ticket per replicate; of several methods, those of the first stand
+    first, in the order of the summary.
 
     Raises:
       ResultsError: no such round, or a damaged file.

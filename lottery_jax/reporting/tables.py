@@ -66,11 +66,11 @@ def some_weights(info: RoundInfo, num: int = 2000) -> pd.DataFrame:
 
 def packed_masks(info: RoundInfo) -> dict[str, np.ndarray]:
     """Of the tickets, eight weights to a byte; see `results.load_masks`."""
-    replicates = sum(label.lane == "ticket" for label in info.labels)
+    tickets = info.num_tickets
     packed = {}
     leaves = masks.named_leaves(info.mask)
     for name in masks.prunable_names(info.prunable):
-        ticket = np.asarray(leaves[name][:replicates])
-        packed[name] = np.packbits(ticket.reshape(replicates, -1), axis=1)
-        packed[f"{name}.shape"] = np.array(ticket.shape[1:])
+        mask = np.asarray(leaves[name][:tickets])
+        packed[name] = np.packbits(mask.reshape(tickets, -1), axis=1)
+        packed[f"{name}.shape"] = np.array(mask.shape[1:])
     return packed
