@@ -5,10 +5,13 @@ returns it. `validate` refuses a wrong value before anything is compiled or writ
 """
 
 import inspect
+from pathlib import Path
 
 from ml_collections import ConfigDict, config_dict
 
 from lottery_jax.algorithms import ALGORITHMS
+from lottery_jax.algorithms.compare import CHECKS as COMPARE_CHECKS
+from lottery_jax.algorithms.compare import METHODS, lane_names
 from lottery_jax.algorithms.gradual import LANE
 from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
@@ -25,9 +28,11 @@ from lottery_jax.tickets import (
     SCORES,
 )
 from lottery_jax.tickets.controls import OF_THE_MASK
+from lottery_jax.tickets.planting import MODES
 from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.tickets.schedules import PATHS
 from lottery_jax.tickets.scores import OF_TRAINING
+from lottery_jax.tickets.targets import TARGETS
 from lottery_jax.training.execution import EXECUTIONS
 from lottery_jax.training.lanes import PLANS
 from lottery_jax.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -56,6 +61,17 @@ def default(algorithm: str = "imp") -> ConfigDict:
     config.model.hidden = config_dict.placeholder(tuple)  # widths (mlp only)
     config.model.initializer = "glorot_normal"  # of kernels; biases start at 0
 
+    config.model.prune_biases = False  # as kernels are
+
+    # A known ticket in the weights at initialisation (an mlp with biases of its own).
+    config.planting = ConfigDict()
+    # Hand-made for the data circle, helix or relu, or the directory of a run, whose
+    # last ticket it is; None: nothing is planted.
+    config.planting.target = config_dict.placeholder(str)
+    config.planting.replicate = 0  # whose ticket, of a run
+    config.planting.mode = "matched"  # how: tickets/planting.py
+    config.planting.loudness = 1.0  # its weights, in sizes of the others (matched)
+
     config.train = ConfigDict()
     config.train.optimizer = "adam"
     config.train.learning_rate = 1.2e-3
@@ -79,7 +95,7 @@ def default(algorithm: str = "imp") -> ConfigDict:
     # mask with the same counts, `dense` the whole one, `order` other batches, and all
     # others other weights (tickets/reinitialization.py).
     config.controls = ConfigDict(dict.fromkeys(sorted(CONTROLS), 0))
-    if algorithm != "supermask":
+    if algorithm in ("gradual", "imp"):
         config.controls.reinit = 1
     if algorithm == "imp":
         config.controls.random = 1
@@ -137,6 +153,19 @@ def _imp() -> ConfigDict:
     return fields
 
 
+def _compare() -> ConfigDict:
+    fields = ConfigDict()
+    fields.name = "compare"
+    fields.methods = ("random", "magnitude", "snip", "synflow", "imp")
+    fields.checks = ()  # what changes in how masks are found: algorithms/compare.py
+    fields.densities = (0.5, 0.2, 0.1)  # kept of all prunable weights, one per round
+    fields.iterations = 100  # prunings of a round, of methods that iterate
+    fields.path = "exponential"  # how many each keeps: exponential, linear
+    fields.score_examples = 100  # that snip, grasp and grad look at
+    fields.jitter = 0.1  # of the control `jitter`, in standard deviations
+    return fields
+
+
 def _gradual() -> ConfigDict:
     fields = ConfigDict()
     fields.name = "gradual"
@@ -163,7 +192,12 @@ def _supermask() -> ConfigDict:
     return fields
 
 
-FIELDS = {"gradual": _gradual, "imp": _imp, "supermask": _supermask}
+FIELDS = {
+    "compare": _compare,
+    "gradual": _gradual,
+    "imp": _imp,
+    "supermask": _supermask,
+}
 """Name of an algorithm -> its fields."""
 
 
@@ -265,12 +299,14 @@ def validate(config: ConfigDict) -> None:
             problem = f"no such control; {nearest(name, CONTROLS)}"
             raise ConfigError(f"controls.{name}", problem)
         _at_least(config, f"controls.{name}", 0)
-    claims.validate(
-        config.claims,
-        ["ticket", *(name for name, number in config.controls.items() if number)],
-        LAST_ROUND[config.algorithm.name](config.algorithm),
-        later=[LANE] if config.algorithm.name == "gradual" else [],
-    )
+    lanes = ["ticket", *(name for name, number in config.controls.items() if number)]
+    later = [LANE] if config.algorithm.name == "gradual" else []
+    if config.algorithm.name == "compare":
+        algorithm, lanes = config.algorithm, ["dense"]
+        later = lane_names(algorithm.methods, algorithm.checks, config.controls)
+    last = LAST_ROUND[config.algorithm.name](config.algorithm)
+    claims.validate(config.claims, lanes, last, later=later)
+    _check_planting(config)
     from_training = config.algorithm.get("pretrain", False)
     if config.level_barrier and not from_training:
         problem = "True: masks are not made from trained networks here"
@@ -366,14 +402,65 @@ def _check_untrained(config: ConfigDict):
             raise ConfigError(f"algorithm.{field}", problem)
 
 
-def _check_gradual(config: ConfigDict):
+def _check_compare(config: ConfigDict):
     algorithm = config.algorithm
-    if not algorithm.densities:
+    for field, valid in {"methods": METHODS, "checks": COMPARE_CHECKS}.items():
+        for name in algorithm[field]:
+            if name not in valid:
+                problem = f"no {name!r}; {nearest(name, valid)}"
+                raise ConfigError(f"algorithm.{field}", problem)
+        if len(set(algorithm[field])) < len(algorithm[field]):
+            raise ConfigError(f"algorithm.{field}", "a name is there twice")
+    if not algorithm.methods:
+        raise ConfigError("algorithm.methods", "expected at least one")
+    _check_densities(algorithm.densities)
+    _at_least(config, "algorithm.iterations", 1)
+    _choice(config, "algorithm.path", PATHS)
+    _at_least(config, "algorithm.score_examples", 1)
+    _positive(config, "algorithm.jitter")
+    divided = [name for name in algorithm.methods if METHODS[name].allocation]
+    if config.model.prune_biases and (divided or "hybrid" in algorithm.checks):
+        problem = "shapes of kernels say how they are divided, biases have none"
+        raise ConfigError("model.prune_biases", f"True: {problem}")
+    if "dense" in algorithm.methods or config.controls.get("dense"):
+        raise ConfigError("controls.dense", "round 0 is the dense network here")
+
+
+def _check_densities(densities: tuple):
+    if not densities:
         raise ConfigError("algorithm.densities", "expected one for every round")
-    for density in algorithm.densities:
+    for density in densities:
         if not isinstance(density, int | float) or not 0 < density < 1:
             problem = f"{density}: expected a fraction between 0 and 1"
             raise ConfigError("algorithm.densities", problem)
+
+
+def _check_planting(config: ConfigDict):
+    planted = config.planting
+    _choice(config, "planting.mode", MODES)
+    _positive(config, "planting.loudness")
+    _at_least(config, "planting.replicate", 0)
+    if planted.target is None:
+        return
+    if config.model.name != "mlp" or config.model.hidden is None:
+        problem = f"{config.model.name}: what is planted needs an mlp and its widths"
+        raise ConfigError("model.name", problem)
+    if config.algorithm.name == "supermask":
+        problem = "supermask: learns a mask of other weights than those planted"
+        raise ConfigError("algorithm.name", problem)
+    if planted.target in TARGETS:
+        if config.data.name != planted.target:
+            problem = f"{planted.target}: solves that task, not {config.data.name}"
+            raise ConfigError("planting.target", problem)
+    elif not (Path(planted.target) / "config.json").is_file():
+        problem = f"no run directory {planted.target!r}"
+        hint = nearest(planted.target, TARGETS)
+        raise ConfigError("planting.target", f"{problem}; {hint}")
+
+
+def _check_gradual(config: ConfigDict):
+    algorithm = config.algorithm
+    _check_densities(algorithm.densities)
     if not 0 <= algorithm.begin < algorithm.end <= 1:
         problem = f"{algorithm.begin}: expected at least 0, less than end"
         raise ConfigError("algorithm.begin", f"{problem}, which is at most 1")
@@ -424,10 +511,16 @@ def _check_measured(config: ConfigDict):
                     raise ConfigError(f"claims.{claim['id']}.quantity", problem)
 
 
-CHECKS = {"gradual": _check_gradual, "imp": _check_imp, "supermask": _check_supermask}
+CHECKS = {
+    "compare": _check_compare,
+    "gradual": _check_gradual,
+    "imp": _check_imp,
+    "supermask": _check_supermask,
+}
 """Name of an algorithm -> what its fields may be."""
 
 LAST_ROUND = {
+    "compare": lambda fields: len(fields.densities),
     "gradual": lambda fields: len(fields.densities),
     "imp": lambda fields: fields.rounds,
     "supermask": lambda fields: len(fields.initial_logits) - 1,

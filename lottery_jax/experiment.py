@@ -16,13 +16,14 @@ from lottery_jax import cache, data, hosts, rng
 from lottery_jax import config as configs
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
-from lottery_jax.analysis import claims, columns
+from lottery_jax.analysis import claims, columns, sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
-from lottery_jax.models import MODELS
+from lottery_jax.models import MODELS, with_biases
 from lottery_jax.reporting import progress, results
+from lottery_jax.tickets import masks, planting, targets
 from lottery_jax.training import execution, lanes, loop, losses, optimizers
-from lottery_jax.types import Model, Task
+from lottery_jax.types import Dataset, Model, Task
 
 SHORT = 1000
 """Steps of a round below which `auto` stays dense: it is over before a trial is."""
@@ -121,6 +122,10 @@ def _show_end(workdir: Path, stated: tuple) -> results.Results:
 
     found = results.load_results(workdir)
     progress.show_end(found.summary, figures.draw(found), workdir)
+    compared = sanity.to_markdown(sanity.table(found.summary))
+    if compared:
+        path = results.write_text(workdir, "sanity.md", compared)
+        progress.say(f"checks: {path}")
     if stated:
         verdicts = claims.judge(found.summary, stated, int(found.curves.step.max()))
         path = results.write_text(workdir, "claims.md", claims.to_markdown(verdicts))
@@ -140,10 +145,59 @@ def make_task(config: ConfigDict, roots: dict) -> Task:
         raise ConfigError("train.batch_size", problem)
     options = {k: v for k, v in config.model.to_dict().items() if v is not None}
     num_outputs = dataset.num_classes or dataset.train.y[0].size
+    prunes_biases = options.pop("prune_biases")
     model = MODELS[options.pop("name")](
         dataset.train.x.shape[1:], num_outputs, **options
     )
+    if prunes_biases:
+        model = with_biases(model)
+    if config.planting.target is not None:
+        model = _plant(config, model, dataset)
     return losses.make_task(dataset, model)
+
+
+def _plant(config: ConfigDict, model: Model, dataset: Dataset) -> Model:
+    """The model with a hand-made network, or the last ticket of a run, in it."""
+    planting_of = config.planting
+    if planting_of.target in targets.TARGETS:
+        target = targets.make_target(planting_of.target, len(config.model.hidden) + 2)
+    else:
+        target = last_ticket(planting_of.target, planting_of.replicate)
+    return planting.planted_model(
+        model,
+        target,
+        mode=planting_of.mode,
+        common=dataset.num_classes is not None,
+        loudness=planting_of.loudness,
+    )
+
+
+def last_ticket(workdir: str | os.PathLike, replicate: int = 0) -> targets.Target:
+    """The trained ticket of the last round of a run of `imp` on an `mlp`.
+
+    Raises:
+      LotteryError: no such run or replicate, another algorithm or network.
+    """
+    found = results.load_results(workdir)
+    config = ConfigDict(found.config)
+    names = config.algorithm.name, config.model.name
+    if names[0] != "imp" or names[1] not in ("lenet_300_100", "mlp"):
+        problem = f"{workdir} is a run of {names[0]} on {names[1]}: expected imp on mlp"
+        raise ConfigError("planting.target", problem)
+    if not replicate < config.replicates:
+        problem = f"{replicate}: the run has replicates 0 to {config.replicates - 1}"
+        raise ConfigError("planting.replicate", problem)
+    roots = rng.roots(**_seeds(config))
+    algorithm = make_algorithm(config, make_task(config, roots), Path(workdir))
+    state = results.restore(Path(workdir), like=algorithm.init(roots))
+    ticket = jax.tree.map(
+        lambda leaf: np.asarray(leaf[replicate], np.float64),
+        masks.apply(state.final, state.mask),
+    )
+    return [
+        targets.Layer(ticket[name]["kernel"], ticket[name]["bias"])
+        for name in planting.layer_names(len(ticket))
+    ]
 
 
 def _check_state(config: ConfigDict, task: Task):
@@ -178,9 +232,14 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
     if config.lanes.plan != "auto":
         plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
     memory = config.lanes.memory_gb
-    splits = (task.dataset.train, task.dataset.validation, task.dataset.test)
 
-    def make_run(model: Model = task.model, name: str = "", **special) -> lanes.Run:
+    def make_run(
+        model: Model = task.model,
+        name: str = "",
+        dataset: Dataset = task.dataset,
+        **special,
+    ) -> lanes.Run:
+        splits = dataset.train, dataset.validation, dataset.test
         build = functools.partial(
             loop.make_train,
             optimizer=optimizers.OPTIMIZERS[settings.optimizer](

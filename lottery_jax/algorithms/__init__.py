@@ -1,10 +1,16 @@
 """Published methods, one file each, by name."""
 
+from lottery_jax.algorithms.compare import compare
 from lottery_jax.algorithms.gradual import gradual
 from lottery_jax.algorithms.imp import imp
 from lottery_jax.algorithms.supermask import supermask
 
 __all__ = ["ALGORITHMS"]
 
-ALGORITHMS = {"gradual": gradual, "imp": imp, "supermask": supermask}
+ALGORITHMS = {
+    "compare": compare,
+    "gradual": gradual,
+    "imp": imp,
+    "supermask": supermask,
+}
 """Name -> factory of an `Algorithm`; its keyword arguments are the config's fields."""

@@ -6,16 +6,30 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from lottery_jax import rng
+from lottery_jax.errors import ScoreError
 from lottery_jax.tickets.controls import CONTROLS
 from lottery_jax.tickets.schedules import Ladder
 from lottery_jax.tickets.selection import Groups
-from lottery_jax.types import Context, Key, Lane, Mask, Params, Prunable, Trained
+from lottery_jax.types import (
+    Context,
+    Key,
+    Lane,
+    Mask,
+    Model,
+    Params,
+    Prunable,
+    Split,
+    Trained,
+    Truth,
+)
 
 MakeRun = Callable[..., Callable[[Lane, jax.Array], Trained]]
 """`make_run(model, name, **special) -> run(lanes, grid)`: a program that trains stacked
 lanes as the config says; `special` are arguments of `loop.make_train` that are the
-algorithm's own. Of several programs each has a name."""
+algorithm's own, or another `dataset`. Of several programs each has a name."""
 
 Grid = Callable[[dict[str, int], int], list[int]]
 """`grid(snapshots, start) -> steps`: where to evaluate, see `loop.evaluation_grid`."""
@@ -72,6 +86,50 @@ def flatten_lanes(lanes: Lane) -> Lane:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), lanes)
 
 
+def scoring_batches(
+    roots: dict[str, Key], examples: Split, num: int, replicates: int, round
+) -> Split:
+    """Examples for scores, drawn for every replicate and round: [R, num, ...]."""
+    chosen = np.stack(
+        [
+            jax.random.choice(
+                rng.stream(roots, "batch", replicate, round),
+                len(examples.x), (num,), replace=False,
+            )
+            for replicate in range(replicates)
+        ]
+    )  # fmt: skip
+    return Split(np.asarray(examples.x)[chosen], np.asarray(examples.y)[chosen])
+
+
+def truths(model: Model, roots: dict[str, Key], replicates: int) -> Truth | None:
+    """What is planted in the networks of all replicates, leaves [R, ...]."""
+    if model.truth is None:
+        return None
+    keys = [rng.stream(roots, "init", replicate) for replicate in range(replicates)]
+    return jax.vmap(model.truth)(jnp.stack(keys))
+
+
+def check_scores(score: str, number: int, broken: jax.Array):
+    """Refuses a mask that finite weights did not earn by finite scores.
+
+    Args:
+      score: its name.
+      number: of the round.
+      broken: weights [R] without a finite score, see `num_broken`.
+    """
+    broken = np.asarray(broken)
+    if not broken.any():
+        return
+    replicate = int(broken.argmax())
+    raise ScoreError(
+        f"round {number}: the score {score} is inf or nan for {broken[replicate]} "
+        f"finite weights of replicate {replicate}, so they cannot be ranked. The "
+        "network overflows: take smaller weights (model.initializer), fewer or "
+        "narrower layers, or a score of weights alone (algorithm.score: magnitude)"
+    )
+
+
 class RoundInfo(NamedTuple):
     """Everything about one round that is worth keeping; never fed back.
 
@@ -95,6 +153,7 @@ class RoundInfo(NamedTuple):
       filled: weights [R] of each ticket that a score by sign would not have kept, had
         there been enough others; None: there is no such score.
       found_mask: what training left, leaves [N, ...]; None: the masks of the lanes.
+      truth: what was planted, leaves [R, ...]; None: nothing.
     """
 
     round: int
@@ -112,6 +171,7 @@ class RoundInfo(NamedTuple):
     trained_before: tuple[Params, Params] | None = None
     filled: jax.Array | None = None
     found_mask: Mask | None = None
+    truth: Truth | None = None
 
     @property
     def num_tickets(self) -> int:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from lottery_jax.algorithms.base import RoundInfo
-from lottery_jax.analysis import connectivity, cost, movement
+from lottery_jax.analysis import connectivity, cost, movement, recovery
 from lottery_jax.tickets import masks
 from lottery_jax.training.loop import EVALUATION_VALUES, in_chunks
 from lottery_jax.types import Task
@@ -24,6 +24,7 @@ def of_round(
     `angle` in degrees; of "order" also `instability`, the barrier of the test error
     (regression: loss) on the straight line between them. Where `level_barrier` is
     wanted, that barrier between each ticket and the network its mask was made from.
+    Where a ticket is planted, how much of it a mask has (`recovery`).
     """
     columns = cost.measure(task.model, info.mask, task.dataset.train.x.shape[1:])
     num, ticket_of = len(info.labels), info.ticket_of
@@ -60,6 +61,8 @@ def of_round(
             for i in tickets:
                 last = jax.tree.map(lambda leaf, i=i: leaf[i], before)
                 columns["level_barrier"][i] = _barrier(task, last, final(i))
+    if info.truth is not None:
+        columns |= recovery.measure(task, info)
     collect(of("order"), lambda a, b, _: {"instability": _barrier(task, a, b)})
     collect(of("order"), lambda own, ticket, _: _apart(own, ticket))
     collect(

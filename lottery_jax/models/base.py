@@ -92,6 +92,17 @@ def _kernel(layer: nn.Module) -> str:
     return "/".join((*layer.path, "kernel"))
 
 
+def with_biases(model: Model) -> Model:
+    """The same network with biases that may be pruned as kernels may."""
+
+    def prunable(params):
+        return jax.tree.map_with_path(
+            lambda path, _: path[-1].key in ("kernel", "bias"), params
+        )
+
+    return model._replace(prunable=prunable)
+
+
 def kernels(params):
     """Prunable by default: every leaf named `kernel`; no biases, no norms."""
     return jax.tree.map_with_path(lambda path, leaf: path[-1].key == "kernel", params)

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 from lottery_jax.analysis import cost as costs
-from lottery_jax.reporting import plotting, ticket_figures
+from lottery_jax.reporting import compare_figures, plotting, ticket_figures
 from lottery_jax.reporting.results import Results, new_folder
 
 AXIS_LABELS = {
@@ -26,6 +26,13 @@ AXIS_LABELS = {
 def draw(results: Results) -> list[Path]:
     """Draws the figures of every run into its folder `figures`; returns the PNGs."""
     suffix = _suffix(results)
+    more = {}
+    if results.config["algorithm"]["name"] == "compare":
+        if _has(results.summary, "recall"):
+            more["recovery"] = compare_figures.recovery(results)
+        if results.summary.lane.str.contains("/").any():
+            more["checks"] = compare_figures.checks(results)
+        results = _of_methods(results)
     figures = {
         f"test_{suffix}": against_density(results, f"early_stop_test_{suffix}"),
         f"test_{suffix}_at_end": against_density(results, f"test_{suffix}"),
@@ -34,7 +41,7 @@ def draw(results: Results) -> list[Path]:
     }
     if len(results.weights):
         figures["weights"] = ticket_figures.weights_by_fate(results)
-    return _save(results, "figures", figures)
+    return _save(results, "figures", figures | more)
 
 
 def draw_more(results: Results) -> list[Path]:
@@ -44,13 +51,14 @@ def draw_more(results: Results) -> list[Path]:
     """
     summary, algorithm = results.summary, results.config["algorithm"]
     is_imp = algorithm["name"] == "imp"  # others train and prune in one
+    one = algorithm["name"] != "compare"  # ticket for a replicate
 
     chosen = {
-        ticket_figures.degrees: True,
-        ticket_figures.layers: True,
+        ticket_figures.degrees: one,
+        ticket_figures.layers: one,
         ticket_figures.initial_weights: len(results.weights) > 0,
         ticket_figures.movement: is_imp and _has(summary, "kept_movement"),
-        ticket_figures.overlap: summary.replicate.nunique() > 1,
+        ticket_figures.overlap: one and summary.replicate.nunique() > 1,
         stability: _has(summary, "distance") or _has(summary, "level_barrier"),
         cost: is_imp and algorithm["retrain"],
         boxes: summary.replicate.nunique() > 2 and _starts_dense(summary),
@@ -75,6 +83,13 @@ def _save(results: Results, name: str, figures: dict[str, Figure]) -> list[Path]
     return [results.workdir / name / f"{stem}.png" for stem in figures]
 
 
+def _of_methods(results: Results) -> Results:
+    """The run without lanes of controls and checks."""
+    tables = results.summary, results.curves
+    summary, curves = (rows[~rows.lane.str.contains("/")] for rows in tables)
+    return results._replace(summary=summary, curves=curves)
+
+
 def _has(rows, column: str) -> bool:
     return column in rows and bool(rows[column].notna().any())
 
@@ -96,15 +111,20 @@ def against_density(results: Results, column: str) -> Figure:
     summary = plotting.with_percent(results.summary)
     scale = 100 if column.endswith("accuracy") else 1
     figure, (axes,) = plotting.panels(1)
+    # What round 0 alone has is a level.
+    pruned = set(summary.lane[summary["round"] > 0]) or set(summary.lane)
     means = [
         plotting.band(
             axes, rows, "percent", column, plotting.style(lane), lane, scale=scale
         )
         for lane, rows in summary.groupby("lane", sort=False)
+        if lane in pruned
     ]
-    if "dense" not in set(summary.lane):
-        dense = summary[(summary.lane == "ticket") & (summary.density == 1)]
-        plotting.level(axes, scale * dense[column].mean(), "dense")
+    if "dense" not in pruned:
+        whole = summary.lane.isin(["dense", "ticket"]) & (summary.density == 1)
+        plotting.level(axes, scale * summary[column][whole].mean(), "dense")
+    planted = summary[summary.lane == "planted"]
+    plotting.level(axes, scale * planted[column].mean(), "planted, trained")
     plotting.fit(axes, means, 100 if scale == 100 else np.inf)
     if column == "early_stop_step":
         steps = results.config["train"]["steps"]

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from lottery_jax.algorithms.compare import METHODS
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting.results import Results
 from lottery_jax.tickets import CONTROLS
@@ -38,6 +39,9 @@ def style(lane: str) -> dict:
     """Of a lane, the same in every figure; what keeps signs is dotted and hollow."""
     if lane in STYLES:
         return STYLES[lane]
+    if lane in METHODS:
+        place = list(METHODS).index(lane)
+        return layer_style(place)
     base = lane.removesuffix("_signed")
     others = sorted({name.removesuffix("_signed") for name in CONTROLS} | {base})
     place = others.index(base)
@@ -220,7 +224,8 @@ def with_percent(summary: pd.DataFrame) -> pd.DataFrame:
     The mean of its replicates, since a learned mask is not as dense as that of another
     one. The control `dense` stands where its ticket does.
     """
-    lane = summary.lane.where(summary.lane != "dense", "ticket")
-    own = summary.density.where(summary.lane != "dense")
+    control = (summary.lane == "dense") & (summary.lane == "ticket").any()
+    lane = summary.lane.where(~control, "ticket")
+    own = summary.density.where(~control)
     density = own.groupby([lane, summary["round"]]).transform("mean")
     return summary.assign(percent=100 * density)

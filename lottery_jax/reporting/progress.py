@@ -39,6 +39,11 @@ def ticket_density(summary: pd.DataFrame) -> pd.Series:
     return summary[summary.lane == first].groupby("round").density.mean()
 
 
+def of_checks(summary: pd.DataFrame) -> pd.Series:
+    """Which rows are of controls and checks of one of several methods."""
+    return summary.lane.str.contains("/")
+
+
 def show_round(
     summary: pd.DataFrame, last: int, steps: int, seconds_left: float, compiled: bool
 ):
@@ -54,7 +59,8 @@ def show_round(
     number, seconds = summary["round"].iloc[0], summary.seconds.iloc[0]
     density = ticket_density(summary)[number]
     column = quantity(summary)
-    means = summary.groupby("lane", sort=False)[column].mean()
+    tickets = summary[~of_checks(summary)]
+    means = tickets.groupby("lane", sort=False)[column].mean()
     unit = "%" if column.endswith("accuracy") else ""
     shown = "  ".join(
         f"{lane} {100 * mean:.2f}%" if unit else f"{lane} {mean:.4g}"
@@ -73,6 +79,7 @@ def show_round(
 def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
     """A table of density by lane, and where everything is."""
     column = quantity(summary)
+    summary = summary[~of_checks(summary)]
     lanes = list(dict.fromkeys(summary.lane))
     scale = 100 if column.endswith("accuracy") else 1
     replicates = summary.replicate.nunique()

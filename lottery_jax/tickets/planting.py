@@ -205,7 +205,9 @@ def _check_fits(shapes: Params, target: Target):
     names = layer_names(len(target))
     if set(shapes) != set(names):
         problem = f"{len(target) - 1} hidden layers are planted, into {sorted(shapes)}"
-        raise ConfigError("model.hidden", f"{problem}: an mlp that is as deep is needed")
+        raise ConfigError(
+            "model.hidden", f"{problem}: an mlp that is as deep is needed"
+        )
     ends = len(target[0].kernel), len(target[-1].bias)
     found = len(shapes[names[0]]["kernel"]), len(shapes["output"]["bias"])
     if ends != found:
@@ -216,4 +218,3 @@ def _check_fits(shapes: Params, target: Target):
         if width < units:
             problem = f"{name} has {width} units, the target needs {units}"
             raise ConfigError("model.hidden", problem)
-

@@ -88,6 +88,20 @@ def allocated(
     return _checked(ladder, dict.fromkeys(sizes, fraction))
 
 
+def nested(before: Mapping[str, int], wanted: Mapping[str, int]) -> dict[str, int]:
+    """The wanted counts, but that no group grows; the others take what that leaves.
+
+    Args:
+      before: weights left, per group.
+      wanted: weights to keep, per group, in all no more than are left.
+    """
+    counts = {name: min(wanted[name], before[name]) for name in wanted}
+    for name in counts:
+        left = sum(wanted.values()) - sum(counts.values())
+        counts[name] += min(left, before[name] - counts[name])
+    return counts
+
+
 def within(
     before: Mapping[str, int], after: Mapping[str, int], iterations: int, path: str
 ) -> Ladder:

@@ -175,3 +175,15 @@ def apply(target: Target, x: np.ndarray) -> np.ndarray:
     for layer in target[:-1]:
         x = np.maximum(x @ layer.kernel + layer.bias, 0)
     return x @ target[-1].kernel + target[-1].bias
+
+
+def density(target: Target, units: Sequence[int]) -> float:
+    """Part of the weights and biases of a large network that the target takes.
+
+    Args:
+      target: small network.
+      units: of every layer of the large one, inputs and outputs too.
+    """
+    own = sum(int(np.count_nonzero(leaf)) for layer in target for leaf in layer)
+    weights = sum(a * b for a, b in zip(units, units[1:], strict=False))
+    return own / (weights + sum(units[1:]))

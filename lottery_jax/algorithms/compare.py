@@ -1,0 +1,465 @@
+"""Ways to find a ticket side by side, and checks of what each of them depends on.
+
+Every method prunes to the same densities, one per round, all weights competing unless
+it divides them by layers; its tickets start from theta_0 again. Lanes are named by
+their method; round 0 is the dense network, beside it the planted ticket where there is
+one.
+
+A check changes one thing in how a mask is found, and the ticket is then trained as
+ever: other data to find it on (`data/corruption.py`), scores inverted, or as many
+weights per layer as smart ratios give (Su et al., arXiv:2009.11094; Frankle et al.,
+arXiv:2009.08576). With the controls, which change the ticket that was found, they ask
+of every method what it would lose.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lottery_jax import rng
+from lottery_jax.algorithms.base import (
+    Algorithm,
+    Grid,
+    Label,
+    MakeRun,
+    RoundInfo,
+    check_scores,
+    scoring_batches,
+    stack,
+    truths,
+    with_controls,
+)
+from lottery_jax.data.corruption import CORRUPTIONS
+from lottery_jax.errors import ConfigError
+from lottery_jax.tickets import masks, pruning, schedules, selection
+from lottery_jax.tickets.allocation import ALLOCATIONS
+from lottery_jax.tickets.saliency import SALIENCIES
+from lottery_jax.tickets.scores import SCORES, num_broken
+from lottery_jax.types import Context, Key, Lane, Mask, Params, Task
+
+CLEAN = "clean"
+"""The data as they are."""
+
+
+class Method(NamedTuple):
+    """A way to find tickets.
+
+    Attributes:
+      score: name in `SCORES`.
+      after: what is scored: theta_0 ("init"), the trained dense network ("dense"), or
+        the trained ticket of the round before ("ticket").
+      iterates: prunes in several iterations, with new scores in each.
+      allocation: name in `ALLOCATIONS`, or None: all weights compete.
+      trained: the ticket starts from the trained dense network, not from theta_0.
+    """
+
+    score: str
+    after: str = "init"
+    iterates: bool = False
+    allocation: str | None = None
+    trained: bool = False
+
+    @property
+    def uses_data(self) -> bool:
+        """Whether its masks depend on the training examples."""
+        looks = self.score in SALIENCIES and self.score != "synflow"
+        return self.after != "init" or looks
+
+
+METHODS = {
+    "erk": Method("random", allocation="erdos_renyi_kernel"),
+    "grasp": Method("grasp"),
+    "imp": Method("magnitude", "ticket"),
+    "imp_synflow": Method("synflow", "ticket", iterates=True),
+    "learning_rate": Method("magnitude", "dense", trained=True),
+    "magnitude": Method("magnitude"),
+    "one_shot": Method("magnitude", "dense"),
+    "random": Method("random"),
+    "smart_ratio": Method("random", allocation="smart_ratio"),
+    "snip": Method("snip"),
+    "snip_iterative": Method("snip", iterates=True),
+    "synflow": Method("synflow", iterates=True),
+    "synflow_one_shot": Method("synflow"),
+    "uniform": Method("random", allocation="uniform"),
+}
+"""Name -> method: at initialisation but for `one_shot` and `learning_rate`, which prune
+the trained network once for every density, and `imp` and `imp_synflow`, which train,
+prune and rewind from density to density."""
+
+CHECKS = (*CORRUPTIONS, "hybrid", "inverted")
+"""What may change in how a mask is found; "hybrid": smart ratios per layer."""
+
+
+class Strand(NamedTuple):
+    """A method, or a method with a check: whose masks go on from round to round.
+
+    Attributes:
+      name: of its lanes.
+      method: with what a check changes of it.
+      data: name in `CORRUPTIONS`, or "clean": what masks are found on.
+      inverted: keeps what is scored lowest.
+    """
+
+    name: str
+    method: Method
+    data: str = CLEAN
+    inverted: bool = False
+
+
+def checked(name: str, check: str) -> Strand | None:
+    """The method with a check; None where the check could not change its masks."""
+    method = METHODS[name]
+    whole = f"{name}/{check}"
+    if check in CORRUPTIONS:
+        return Strand(whole, method, data=check) if method.uses_data else None
+    if method.score == "random":
+        return None
+    if check == "hybrid":
+        return Strand(whole, method._replace(allocation="smart_ratio"))
+    return Strand(whole, method, inverted=True)
+
+
+def lane_names(methods, checks, controls: Mapping[str, int]) -> list[str]:
+    """Names of all lanes of the rounds after the dense one."""
+    found = [checked(name, check) for name in methods for check in checks]
+    own = [name for name, number in controls.items() if number]
+    return [
+        *methods,
+        *(strand.name for strand in found if strand),
+        *(f"{name}/{control}" for name in methods for control in own),
+    ]
+
+
+class CompareState(NamedTuple):
+    """What the next round needs; leaves of params and masks are [R, ...].
+
+    Attributes:
+      round: number of the next round, int32 scalar.
+      roots: root keys of the random streams.
+      init: theta_0.
+      dense: data -> theta_T of the dense network trained on them.
+      tickets: strand -> theta_T and mask of its last ticket, where it goes on from it.
+    """
+
+    round: jax.Array
+    roots: dict[str, Key]
+    init: Params
+    dense: dict[str, Params]
+    tickets: dict[str, tuple[Params, Mask]]
+
+
+def compare(
+    task: Task,
+    make_run: MakeRun,
+    grid: Grid,
+    *,
+    learning_rate: float,
+    replicates: int,
+    controls: Mapping[str, int],
+    methods: tuple[str, ...],
+    densities: tuple[float, ...],
+    checks: tuple[str, ...] = (),
+    iterations: int = 100,
+    path: str = "exponential",
+    score_examples: int = 100,
+    jitter: float = 0.1,
+) -> Algorithm:
+    """Builds the algorithm.
+
+    Args:
+      task: the network, its loss, and data for scores that need some.
+      make_run: builds the program that trains stacked lanes.
+      grid: steps at which to evaluate.
+      learning_rate: of every lane.
+      replicates: R, independent repetitions of the whole experiment.
+      controls: name in `CONTROLS` -> how many per method and replicate.
+      methods: names in `METHODS`.
+      densities: kept fraction of all prunable weights, one per round, falling.
+      checks: names in `CHECKS`; each is a lane where it can change a method's masks.
+      iterations: prunings of a round, of methods that iterate.
+      path: name in `PATHS`: how many weights each of them keeps.
+      score_examples: training examples that a score in `SALIENCIES` looks at.
+      jitter: noise of the reinitialisation "jitter", in standard deviations.
+
+    Raises:
+      ConfigError: a density at which some layer must be empty, or like the one before;
+        more examples to score than there are.
+    """
+    model = task.model
+    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
+    prunable = model.prunable(shapes)
+    leaves = masks.named_leaves(shapes)
+    names = masks.prunable_names(prunable)
+    kernels = {name: leaves[name].shape for name in names}
+    sizes = {name: leaves[name].size for name in names}
+    rungs = ladder(sizes, densities)
+    layers = selection.layerwise(names)
+    competing = selection.globally(names)
+    tickets = [Strand(name, METHODS[name]) for name in methods]
+    found = [checked(name, check) for name in methods for check in checks]
+    variants = [strand for strand in found if strand]
+    strands = [*tickets, *variants]
+
+    datasets = {CLEAN: task.dataset}
+    runs = {CLEAN: make_run()}
+    for data in dict.fromkeys(strand.data for strand in variants):
+        if data != CLEAN:
+            key = jax.random.key(
+                0
+            )  # one draw, whatever the seed: it is another dataset
+            datasets[data] = CORRUPTIONS[data](task.dataset, key)
+            runs[data] = make_run(dataset=datasets[data], name=data)
+    for data in datasets.values():
+        if score_examples > len(data.train.x):
+            problem = f"{score_examples}: the training split has {len(data.train.x)}"
+            raise ConfigError("algorithm.score_examples", problem)
+
+    numbers = jnp.arange(replicates)
+    steps = jnp.array(grid({}, 0))
+    hypers = {
+        "learning_rate": jnp.full(replicates, learning_rate, jnp.float32),
+        "schedule_offset": jnp.zeros(replicates, jnp.int32),
+    }
+
+    @jax.jit
+    def draw(roots) -> Params:
+        def one(replicate):
+            return model.init(rng.stream(roots, "init", replicate))[0]
+
+        return jax.vmap(one)(numbers)
+
+    def init(roots) -> CompareState:
+        theta = draw(roots)
+        trains = {s.data for s in strands if s.method.after != "init"}
+        state = CompareState(
+            jnp.int32(0),
+            roots,
+            theta,
+            dict.fromkeys([CLEAN, *sorted(trains - {CLEAN})], theta),
+            {
+                strand.name: (theta, masks.full(theta))
+                for strand in strands
+                if strand.method.after == "ticket"
+            },
+        )
+        # Committed to a device like all that training returns, or round 1 recompiles.
+        return jax.device_put(state, jax.local_devices()[0])
+
+    def keys(state: CompareState, name: str) -> Key:
+        return jax.vmap(
+            lambda replicate: rng.stream(state.roots, name, replicate, state.round)
+        )(numbers)
+
+    def scored(state: CompareState, strand: Strand) -> tuple[Params, Mask]:
+        """The weights that a strand scores, and the mask it prunes."""
+        if strand.method.after == "ticket":
+            return state.tickets[strand.name]
+        full = masks.full(state.init)
+        if strand.method.after == "dense":
+            return state.dense[strand.data], full
+        return state.init, full
+
+    def contexts(state: CompareState, stream: str, final, mask, batch=None) -> dict:
+        """Fields of a `Context`, leaves [R, ...], to be mapped over."""
+        return {
+            "key": keys(state, stream), "init": state.init, "start": state.init,
+            "rewind_point": state.init, "final": final, "old_mask": mask, "mask": mask,
+            "batch": batch,
+        }  # fmt: skip
+
+    def context(parts: dict) -> Context:
+        return Context(
+            model=model, prunable=prunable, jitter=jitter, loss=task.loss, **parts
+        )
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def find(method: Method, inverted: bool, parts: dict, counts):
+        """Masks [R, ...], and how many weights had no finite score: [R]."""
+
+        def score(context):
+            scores = SCORES[method.score](context)
+            sign = jnp.where(inverted, -1, 1)
+            return jax.tree.map(lambda leaf: sign * leaf, scores)
+
+        def one(parts):
+            def measure(scores, before, after):
+                del after
+                if method.score not in SALIENCIES:
+                    return jnp.int32(0)
+                return num_broken(scores, parts["final"], before, prunable)
+
+            groups = layers if method.allocation else competing
+            mask, broken = pruning.prune(score, context(parts), counts, groups, measure)
+            return mask, broken.max()
+
+        return jax.vmap(one)(parts)
+
+    def counts_of(strand: Strand, number: int) -> dict[str, jax.Array]:
+        """Weights to keep in every iteration of a round."""
+        method = strand.method
+        passed = range(1, number) if method.after == "ticket" else ()
+        if method.allocation:
+            divide = ALLOCATIONS[method.allocation]
+            before = sizes
+            for at in (*passed, number):
+                total = sum(rungs[at].values())
+                after = schedules.nested(before, divide(kernels, total))
+                before = after if at < number else before
+        else:
+            before, after = rungs[max(passed, default=0)], rungs[number]
+        num = iterations if method.iterates else 1
+        way = schedules.within(before, after, num, path)
+        return {group: jnp.array([keep[group] for keep in way]) for group in after}
+
+    @jax.jit
+    def beside(lane: Lane, parts: dict) -> Lane:
+        """Tickets [R, ...] with their controls: [1 + controls, R, ...]."""
+
+        def one(lane, parts):
+            own = context(parts)._replace(mask=lane.mask, lane=lane)
+            return with_controls(own, controls)
+
+        return jax.vmap(one, out_axes=1)(lane, parts)
+
+    def prepare(state: CompareState, number: int):
+        """Lanes [N, ...] with their labels; masks [R, ...] by strand."""
+        order, batches = keys(state, "order"), {}
+        found, ticket_lanes, more = {}, [], []
+        for strand in strands:
+            method = strand.method
+            if strand.data not in batches:
+                examples = datasets[strand.data].train
+                batches[strand.data] = scoring_batches(
+                    state.roots, examples, score_examples, replicates, state.round
+                )
+            final, mask = scored(state, strand)
+            parts = contexts(state, "score", final, mask, batches[strand.data])
+            counts = counts_of(strand, number)
+            mask, broken = find(method, strand.inverted, parts, counts)
+            check_scores(strand.name, number, broken)
+            start = state.dense[CLEAN] if method.trained else state.init
+            lane = Lane(start, mask, order, hypers)
+            found[strand.name] = lane
+            if strand in variants:
+                more.append((strand.name, 0, lane))
+                continue
+            ticket_lanes.append((strand.name, 0, lane))
+            parts = contexts(state, "control", final, mask)
+            drawn = beside(lane, parts)
+            place = 0
+            for control, samples in controls.items():
+                for sample in range(samples):
+                    place += 1
+                    own = jax.tree.map(lambda leaf, at=place: leaf[at], drawn)
+                    more.append((f"{strand.name}/{control}", sample, own))
+        return joined([*ticket_lanes, *more], replicates), found
+
+    def dense_round(state: CompareState):
+        """The dense network, and the planted ticket where there is one."""
+        order, full = keys(state, "order"), masks.full(state.init)
+        lanes = [("dense", 0, Lane(state.init, full, order, hypers))]
+        truth = truths(model, state.roots, replicates)
+        if truth is not None:
+            mask = jax.tree.map(
+                lambda leaf, whole, may: leaf if may else whole,
+                truth.mask, full, prunable,
+            )  # fmt: skip
+            lanes.append(("planted", 0, Lane(state.init, mask, order, hypers)))
+        return joined(lanes, replicates)
+
+    def step(state: CompareState) -> tuple[CompareState, RoundInfo]:
+        number = int(state.round)
+        dense, tickets_state = state.dense, state.tickets
+        if number == 0:
+            lanes, labels = dense_round(state)
+            trained = runs[CLEAN](lanes, steps)
+            dense = {
+                data: first(
+                    (
+                        trained if data == CLEAN else runs[data](first(lanes), steps)
+                    ).final
+                )
+                for data in state.dense
+            }
+            old_mask, rewound = masks.full(state.init), state.init
+            tickets_state = {
+                strand.name: (dense[strand.data], old_mask)
+                for strand in strands
+                if strand.name in state.tickets
+            }
+        else:
+            (lanes, labels), found = prepare(state, number)
+            trained = runs[CLEAN](lanes, steps)
+            tickets_state = {}
+            for name in state.tickets:
+                data = next(strand.data for strand in strands if strand.name == name)
+                place = next(i for i, label in enumerate(labels) if label.lane == name)
+                own = slice(place, place + replicates)
+                final = jax.tree.map(lambda leaf, own=own: leaf[own], trained.final)
+                if data != CLEAN:
+                    final = runs[data](found[name], steps).final
+                tickets_state[name] = final, found[name].mask
+            old_mask = concatenate([scored(state, strand)[1] for strand in tickets])
+            rewound = concatenate(
+                [dense[CLEAN] if s.method.trained else state.init for s in tickets]
+            )
+        info = RoundInfo(
+            round=number,
+            density=sum(rungs[number].values()) / sum(rungs[0].values()),
+            num_keep=rungs[number],
+            groups=competing,
+            prunable=prunable,
+            labels=labels,
+            lanes=lanes,
+            rewound=rewound,
+            old_mask=old_mask,
+            trained=trained,
+            start=0,
+            truth=truths(model, state.roots, replicates),
+        )
+        after = state._replace(
+            round=state.round + 1, dense=dense, tickets=tickets_state
+        )
+        return after, info
+
+    def first(tree):
+        return jax.tree.map(lambda leaf: leaf[:replicates], tree)
+
+    return Algorithm(init, step, rungs)
+
+
+def ladder(sizes: Mapping[str, int], densities) -> schedules.Ladder:
+    """Weights to keep of all, in every round; the first is dense.
+
+    Raises:
+      ConfigError: fewer weights than layers, or not fewer than in the round before.
+    """
+    total = sum(sizes.values())
+    counts = [total, *(total - schedules.num_keep(total, d) for d in densities)]
+    for density, before, num in zip(densities, counts, counts[1:], strict=False):
+        depth = sum(name.endswith("kernel") for name in sizes)
+        if num < depth:
+            problem = f"{density} of {total} weights: fewer than the {depth} layers"
+            raise ConfigError("algorithm.densities", f"{problem}, one would be empty")
+        if num >= before:
+            problem = f"{density}: expected falling densities, {before} are left"
+            raise ConfigError("algorithm.densities", problem)
+    return [{"all": num} for num in counts]
+
+
+def joined(lanes: list[tuple], replicates: int) -> tuple[Lane, list[Label]]:
+    """(name, sample, lanes [R, ...]) one after the other: lanes [N, ...], labels."""
+    labels = [
+        Label(name, sample, replicate)
+        for name, sample, _ in lanes
+        for replicate in range(replicates)
+    ]
+    return concatenate([lane for _, _, lane in lanes]), labels
+
+
+def concatenate(trees: list) -> Any:
+    """Along the first axis."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), stack(trees))
