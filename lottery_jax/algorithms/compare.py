@@ -70,20 +70,20 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "erk": Method("random", allocation="erdos_renyi_kernel"),
-    "grasp": Method("grasp"),
-    "imp": Method("magnitude", "ticket"),
-    "imp_synflow": Method("synflow", "ticket", iterates=True),
-    "learning_rate": Method("magnitude", "dense", trained=True),
     "magnitude": Method("magnitude"),
-    "one_shot": Method("magnitude", "dense"),
-    "random": Method("random"),
-    "smart_ratio": Method("random", allocation="smart_ratio"),
     "snip": Method("snip"),
-    "snip_iterative": Method("snip", iterates=True),
+    "grasp": Method("grasp"),
     "synflow": Method("synflow", iterates=True),
+    "imp_synflow": Method("synflow", "ticket", iterates=True),
+    "one_shot": Method("magnitude", "dense"),
+    "imp": Method("magnitude", "ticket"),
+    "learning_rate": Method("magnitude", "dense", trained=True),
+    "snip_iterative": Method("snip", iterates=True),
     "synflow_one_shot": Method("synflow"),
+    "smart_ratio": Method("random", allocation="smart_ratio"),
+    "erk": Method("random", allocation="erdos_renyi_kernel"),
     "uniform": Method("random", allocation="uniform"),
+    "random": Method("random"),
 }
 """Name -> method: at initialisation but for `one_shot` and `learning_rate`, which prune
 the trained network once for every density, and `imp` and `imp_synflow`, which train,

@@ -69,12 +69,12 @@ def quality(
         accuracy = task.metrics["accuracy"]
         return {
             "untrained_test_accuracy": accuracy(found, test.y),
-            "untrained_rescaled_test_accuracy": accuracy(found / scale, test.y),
+            "untrained_rescaled_test_accuracy": accuracy(found / scale[None], test.y),
         }
 
     def rescaled(params):
         factors = best_factors(outputs(params, train), train.y)
-        return task.loss(outputs(params, test) * factors, test.y)
+        return task.loss(outputs(params, test) * factors[None], test.y)
 
     return {
         "untrained_test_loss": task.loss(outputs(untrained, test), test.y),
@@ -88,7 +88,7 @@ def best_factors(outputs: jax.Array, y: jax.Array) -> jax.Array:
     y = y.reshape(outputs.shape)
     # Planted outputs may be tiny: their squares are taken of numbers near one.
     size = jnp.abs(outputs).max(0)
-    near_one = outputs / jnp.where(size > 0, size, 1)
+    near_one = outputs / jnp.where(size > 0, size, 1)[None]
     squares = jnp.square(near_one).sum(0)
     factors = (y * near_one).sum(0) / jnp.where(squares > 0, squares, 1)
     return jnp.where(size > 0, factors / jnp.where(size > 0, size, 1), 1)

@@ -66,7 +66,7 @@ def plant(
         at = rows[:, None], place[None]
         planted[name] = {
             "kernel": kernel.at[at].set(
-                jnp.where(there[1:], factor * wanted[1:], kernel[at])
+                jnp.where(there[1:], factor[None] * wanted[1:], kernel[at])
             ),
             "bias": bias.at[place].set(factor * wanted[0]),
         }
@@ -102,7 +102,7 @@ def faithful(wanted, there, found, last, common, loudness):
         want, own, number = unit
         rows = jnp.where(own[:, None], found, 0)
         factors = want @ rows / (want @ want)
-        error = jnp.abs(rows - factors * want[:, None]).sum(0)
+        error = jnp.abs(rows - factors[None] * want[:, None]).sum(0)
         alike = (jnp.sign(rows) == jnp.sign(want)[:, None]) | (want == 0)[:, None]
         error = jnp.where(alike.all(0) & (factors > 0), error, jnp.inf)
         best = jnp.argmin(error)

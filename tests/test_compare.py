@@ -1,0 +1,275 @@
+"""Methods side by side: the same as one at a time, checks, corrupted data, verdicts."""
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from lottery_jax import config as configs
+from lottery_jax import experiment
+from lottery_jax.algorithms import compare
+from lottery_jax.analysis import sanity
+from lottery_jax.analysis.certificates import certify
+from lottery_jax.data.corruption import CORRUPTIONS
+from lottery_jax.errors import CertificateError, ConfigError
+from lottery_jax.reporting import results
+from lottery_jax.tickets import masks, schedules
+from lottery_jax.types import Dataset, Split
+from tests import helpers
+
+
+def tiny(**changes):
+    """Two methods at two densities, on digits."""
+    config = configs.default("compare")
+    config.data.validation_size = 100
+    config.data.test_size = 100
+    config.model.hidden = (16,)
+    config.train.steps = 30
+    config.train.eval_every = 10
+    config.lanes.plan = "map"
+    config.replicates = 2
+    config.algorithm.methods = ("snip", "imp")
+    config.algorithm.densities = (0.5, 0.25)
+    config.algorithm.iterations = 3
+    for name, value in changes.items():
+        config.update_from_flattened_dict({name.replace("__", "."): value})
+    return config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    config = tiny(
+        algorithm__methods=("snip", "imp", "synflow", "one_shot", "smart_ratio"),
+        algorithm__checks=("hybrid", "inverted", "random_labels", "half_data"),
+        controls__shuffle=2, controls__reinit=1,
+    )  # fmt: skip
+    return experiment.run(config, tmp_path_factory.mktemp("compare") / "run")
+
+
+# A method and the config of the algorithm that has it alone.
+ALONE = {
+    "imp": {"score": "magnitude"},
+    "one_shot": {"score": "magnitude", "one_shot": True},
+    "snip": {"score": "snip", "one_shot": True, "pretrain": False},
+    "synflow": {
+        "score": "synflow", "one_shot": True, "pretrain": False, "iterations": 3,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ALONE)
+def test_a_method_beside_others_is_the_method_alone(method, run, tmp_path):
+    changes = {f"algorithm__{name}": value for name, value in ALONE[method].items()}
+    config = helpers.tiny_config(
+        algorithm__scope="global", algorithm__prune_fraction=0.5,
+        algorithm__rounds=2, controls__random=0, controls__reinit=0, **changes,
+    )  # fmt: skip
+    alone = experiment.run(config, tmp_path)
+    assert [sum(rung.values()) for rung in alone.ladder] == [1184, 592, 296]
+    assert [rung["all"] for rung in run.ladder] == [1184, 592, 296]
+    place = ["snip", "imp", "synflow", "one_shot", "smart_ratio"].index(method)
+    for number in (1, 2):
+        beside = results.load_masks(run.workdir, number)
+        for name, mask in results.load_masks(tmp_path, number).items():
+            np.testing.assert_array_equal(
+                mask, beside[name][2 * place : 2 * place + 2], err_msg=name
+            )
+        rows = run.summary.query(f"round == {number} and lane == '{method}'")
+        expected = alone.summary.query(f"round == {number}")
+        for column in ("test_accuracy", "early_stop_step", "train_loss"):
+            np.testing.assert_allclose(rows[column], expected[column], rtol=1e-4)
+
+
+def test_lanes_are_those_that_the_config_names(run):
+    algorithm = run.config["algorithm"]
+    controls = run.config["controls"]
+    expected = compare.lane_names(algorithm["methods"], algorithm["checks"], controls)
+    later = run.summary[run.summary["round"] > 0]
+    assert set(later.lane) == set(expected)
+    assert set(run.summary.lane[run.summary["round"] == 0]) == {"dense"}
+    # Labels and halves of the data change nothing that synflow sees.
+    assert not any(name.startswith("synflow/random_labels") for name in expected)
+    assert "smart_ratio/inverted" not in expected
+    assert (later[later.lane == "snip/shuffle"].groupby("round").size() == 4).all()
+    assert (later.kept == later["round"].map({1: 592, 2: 296})).all()
+    assert not run.summary.diverged.any()
+
+
+def test_every_check_changes_masks_alone(run):
+    """So say the certificates; and what is reported of a check is not the method's."""
+    for certificate in run.certificates[1:]:
+        differs = certificate["controls_differ_in"]
+        assert len(differs) == 2 * (5 * 3 + 4 + 4 + 3 + 3)
+        for name, respects in differs.items():
+            assert respects == (["params"] if "/reinit/" in name else ["mask"]), name
+    text = (run.workdir / "sanity.md").read_text()
+    assert "| synflow |" in text and "## 25 % of the weights" in text
+    drawn = {path.stem for path in (run.workdir / "figures").glob("*.png")}
+    assert "checks" in drawn and "recovery" not in drawn
+
+
+def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path, monkeypatch):
+    config = tiny(algorithm__checks=("random_labels",))
+    whole = experiment.run(config, tmp_path / "whole")
+    commit = results.commit
+
+    def interrupted(workdir, info, *rest):
+        if info.round == 2:
+            raise KeyboardInterrupt
+        return commit(workdir, info, *rest)
+
+    monkeypatch.setattr(results, "commit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(config, tmp_path / "parts")
+    monkeypatch.undo()
+    parts = experiment.run(config, tmp_path / "parts")
+    columns = [name for name in whole.summary if name != "seconds"]
+    pd.testing.assert_frame_equal(parts.summary[columns], whole.summary[columns])
+
+
+def test_inverted_scores_keep_what_is_scored_lowest():
+    _, algorithm, roots = helpers.tiny_algorithm(
+        tiny(algorithm__methods=("magnitude",), algorithm__checks=("inverted",),
+             algorithm__densities=(0.5,))
+    )  # fmt: skip
+    state, _ = algorithm.step(algorithm.init(roots))
+    _, info = algorithm.step(state)
+    names = masks.prunable_names(info.prunable)
+    kept = masks.named_leaves(info.lanes.mask)
+    for name in names:  # a half each, and nothing in common
+        assert not (kept[name][:2] & kept[name][2:]).any()
+        assert (kept[name][:2] | kept[name][2:]).all()
+
+
+def test_a_check_that_changes_nothing_is_found_out():
+    _, algorithm, roots = helpers.tiny_algorithm(
+        tiny(algorithm__checks=("inverted",), algorithm__methods=("snip",))
+    )
+    state, _ = algorithm.step(algorithm.init(roots))
+    _, info = algorithm.step(state)
+    certify(info)
+    same = jax.tree.map(lambda leaf: leaf.at[2:].set(leaf[:2]), info.lanes.mask)
+    with pytest.raises(CertificateError, match="snip/inverted"):
+        certify(info._replace(lanes=info.lanes._replace(mask=same)))
+
+
+def test_nested_counts_never_grow_and_add_up():
+    numbers = np.random.default_rng(0)
+    for _ in range(50):
+        before = {str(i): int(n) for i, n in enumerate(numbers.integers(1, 50, 4))}
+        total = int(numbers.integers(4, sum(before.values()) + 1))
+        cuts = np.sort(numbers.integers(0, total + 1, 3))
+        wanted = dict(zip(before, np.diff([0, *cuts, total]).tolist(), strict=True))
+        found = schedules.nested(before, wanted)
+        assert sum(found.values()) == total
+        assert all(found[name] <= before[name] for name in before)
+    assert schedules.nested({"a": 9, "b": 9}, {"a": 2, "b": 3}) == {"a": 2, "b": 3}
+
+
+def small_dataset(classes=3):
+    x = np.arange(40, dtype=np.float32).reshape(10, 2, 2)
+    y = np.arange(10, dtype=np.int32) % 3
+    split = Split(x, y if classes else y.astype(np.float32))
+    return Dataset(split, split, split, classes, "small")
+
+
+@pytest.mark.parametrize("classes", [3, None])
+def test_corruptions_leave_what_they_do_not_corrupt(classes):
+    dataset = small_dataset(classes)
+    found = {
+        name: corrupt(dataset, jax.random.key(1))
+        for name, corrupt in CORRUPTIONS.items()
+    }
+    for name, corrupt in found.items():
+        helpers.assert_trees_equal(corrupt[1:3], dataset[1:3])
+        again = CORRUPTIONS[name](dataset, jax.random.key(1))
+        helpers.assert_trees_equal(corrupt.train, again.train)
+        assert corrupt.train.y.dtype == dataset.train.y.dtype
+    labels = found["random_labels"].train
+    np.testing.assert_array_equal(labels.x, dataset.train.x)
+    assert (labels.y != dataset.train.y).any()
+    if classes is None:
+        assert sorted(labels.y) == sorted(dataset.train.y)
+    pixels = found["shuffled_pixels"].train
+    np.testing.assert_array_equal(
+        np.sort(pixels.x.reshape(10, -1)), dataset.train.x.reshape(10, -1)
+    )
+    orders = np.argsort(pixels.x.reshape(10, -1), axis=1)
+    assert len(np.unique(orders, axis=0)) > 3  # each example has its own
+    half = found["half_data"].train
+    assert len(half.x) == len(half.y) == 5
+    for x, y in zip(half.x, half.y, strict=True):
+        place = int(x.ravel()[0]) // 4
+        assert (dataset.train.x[place] == x).all() and dataset.train.y[place] == y
+
+
+def test_random_labels_are_uniform():
+    y = np.zeros(6000, np.int32)
+    split = Split(np.zeros((6000, 1), np.float32), y)
+    dataset = Dataset(split, split, split, 10, "zeros")
+    drawn = CORRUPTIONS["random_labels"](dataset, jax.random.key(0)).train.y
+    counts = np.bincount(drawn, minlength=10)
+    assert np.abs(counts - 600).max() < 4 * np.sqrt(600 * 0.9)
+
+
+def summary_of(method, **checks):
+    lanes = {"snip": method} | {f"snip/{name}": v for name, v in checks.items()}
+    return pd.DataFrame(
+        {"round": 1, "lane": lane, "replicate": i, "density": 0.1,
+         "test_accuracy": value, "early_stop_test_accuracy": value}
+        for lane, values in lanes.items()
+        for i, value in enumerate(values)
+    )  # fmt: skip
+
+
+def test_verdicts_on_what_a_method_depends_on():
+    rows = sanity.table(
+        summary_of(
+            [0.900, 0.910, 0.905, 0.895],
+            shuffle=[0.901, 0.909, 0.904, 0.896],
+            reinit=[0.850, 0.861, 0.853, 0.847],
+            inverted=[0.50, 0.95, 0.99, 0.90],
+            order=[0.890, 0.900, 0.895, 0.885],
+            reshuffle=[np.nan, 0.9, 0.9, 0.9],
+        )
+    ).set_index("check")
+    assert rows.verdict.to_dict() == {
+        "shuffle": sanity.INDEPENDENT,
+        "reinit": sanity.DEPENDS,
+        "inverted": sanity.UNDERPOWERED,
+        "order": sanity.UNDERPOWERED,  # no width: four equal differences
+        "reshuffle": sanity.UNDERPOWERED,
+    }
+    assert rows.difference["reinit"] == pytest.approx(4.975)
+    assert rows.difference["reinit"] > rows.low["reinit"] > 4.5
+    text = sanity.to_markdown(rows.reset_index())
+    assert "**4.97 [" in text and "(-18" not in text.replace("(6.75", "")
+    assert sanity.to_markdown(sanity.table(summary_of([0.5, 0.6]))) == ""
+
+
+def test_losses_count_the_other_way_round():
+    rows = summary_of([0.10, 0.11, 0.12], shuffle=[0.20, 0.22, 0.21])
+    losses = rows.rename(columns=lambda name: name.replace("accuracy", "loss"))
+    found = sanity.table(losses).iloc[0]
+    assert found.verdict == sanity.DEPENDS and found.difference == pytest.approx(0.1)
+
+
+BAD = {
+    "algorithm.methods": [("snipp",), (), ("snip", "snip")],
+    "algorithm.checks": [("invert",)],
+    "algorithm.densities": [(), (0.5, 0.5), (0.2, 0.4), (1.5,), (0.001,)],
+    "algorithm.score_examples": [5000],
+    "model.prune_biases": [True],
+    "controls.dense": [1],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, v) for field, many in BAD.items() for v in many]
+)
+def test_wrong_comparisons_are_refused(field, value, tmp_path):
+    config = tiny(algorithm__methods=("snip", "uniform"))
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ConfigError, match=rf"config\.{field}: "):
+        experiment.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
