@@ -28,6 +28,10 @@ class CertificateError(LotteryError):
     """Something that must hold after a round does not."""
 
 
+class ScoreError(LotteryError):
+    """Weights have no score to rank them by."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """'did you mean ...?' where one is close, then all valid names."""
     valid = sorted(valid)

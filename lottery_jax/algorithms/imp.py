@@ -27,12 +27,12 @@ from lottery_jax.algorithms.base import (
     label_lanes,
     with_controls,
 )
-from lottery_jax.errors import ConfigError
-from lottery_jax.tickets import masks, schedules, selection
+from lottery_jax.errors import ConfigError, ScoreError
+from lottery_jax.tickets import masks, pruning, schedules, selection
 from lottery_jax.tickets.freezing import FREEZES
 from lottery_jax.tickets.rewinding import REWINDS
 from lottery_jax.tickets.saliency import SALIENCIES
-from lottery_jax.tickets.scores import SCORES, num_filled
+from lottery_jax.tickets.scores import SCORES, num_broken, num_filled
 from lottery_jax.types import Context, Key, Lane, Mask, Params, Split, Task, Trained
 
 REWIND_POINT = "rewind_point"
@@ -192,10 +192,11 @@ def imp(
         return Split(np.asarray(examples.x)[chosen], np.asarray(examples.y)[chosen])
 
     @jax.jit
-    def prepare(state: ImpState, counts, hypers, batches) -> tuple[Lane, jax.Array]:
+    def prepare(state: ImpState, counts, hypers, batches):
         """Scores, selects, rewinds and adds the controls: lanes [N, ...].
 
-        Beside them how many weights of each mask a variant by sign filled up with: [R].
+        Beside them, [R] each: how many weights of each mask a variant by sign filled up
+        with, and the most that had no finite score in an iteration.
         """
 
         def one(replicate, init, rewind_point, begin, final, old_mask, batch):
@@ -217,13 +218,14 @@ def imp(
                 loss=task.loss,
             )
 
-            def prune(mask, num_keep):
-                scores = score_of(context._replace(old_mask=mask, mask=mask))
-                mask = selection.select(scores, mask, num_keep, groups)
-                return mask, num_filled(scores, mask)
+            def measure(scores, before, after):
+                looks = score in SALIENCIES
+                broken = looks and num_broken(scores, final, before, prunable)
+                return num_filled(scores, after), jnp.int32(broken)
 
-            mask, filled = jax.lax.scan(prune, old_mask, counts)
-            filled = filled[-1]
+            mask, (filled, broken) = pruning.prune(
+                score_of, context, counts, groups, measure
+            )
             context = context._replace(key=key("rewind"), mask=mask)
             params = jax.tree.map(
                 lambda theta, rewound: jnp.where(state.round == 0, theta, rewound),
@@ -236,9 +238,9 @@ def imp(
                 params = jax.tree.map(jnp.where, mask, params, frozen)
             ticket = Lane(params, mask, key("order"), hypers)
             context = context._replace(key=key("control"), lane=ticket)
-            return with_controls(context, controls), filled
+            return with_controls(context, controls), filled[-1], broken.max()
 
-        lanes, filled = jax.vmap(one, out_axes=(1, 0))(
+        lanes, filled, broken = jax.vmap(one, out_axes=(1, 0, 0))(
             jnp.arange(replicates),
             state.init,
             state.rewind_point,
@@ -247,7 +249,7 @@ def imp(
             state.mask,
             batches,
         )
-        return flatten_lanes(lanes), filled
+        return flatten_lanes(lanes), filled, broken
 
     @jax.jit
     def advance(state: ImpState, lanes: Lane, trained: Trained) -> ImpState:
@@ -293,7 +295,9 @@ def imp(
         before = rungs[0 if one_shot else max(number - 1, 0)]
         way = schedules.within(before, rungs[number], iterations, path)
         counts = {group: jnp.array([keep[group] for keep in way]) for group in groups}
-        lanes, filled = prepare(state, counts, hypers, scoring_batches(state))
+        lanes, filled, broken = prepare(state, counts, hypers, scoring_batches(state))
+        if number > 0 or not pretrain:
+            check_scores(score, number, np.asarray(broken))
         trained = run(lanes, jnp.array(steps))
 
         info = RoundInfo(
@@ -315,6 +319,25 @@ def imp(
         return advance(state, lanes, trained), info
 
     return Algorithm(init, step, rungs)
+
+
+def check_scores(score: str, number: int, broken: np.ndarray):
+    """Refuses a mask that finite weights did not earn by finite scores.
+
+    Args:
+      score: its name.
+      number: of the round.
+      broken: weights [R] without a finite score, see `num_broken`.
+    """
+    if not broken.any():
+        return
+    replicate = int(broken.argmax())
+    raise ScoreError(
+        f"round {number}: the score {score} is inf or nan for {broken[replicate]} "
+        f"finite weights of replicate {replicate}, so they cannot be ranked. The "
+        "network overflows: take smaller weights (model.initializer), fewer or "
+        "narrower layers, or a score of weights alone (algorithm.score: magnitude)"
+    )
 
 
 def layer_fractions(

@@ -3,11 +3,13 @@
 Leaves that may not be pruned are all True, so that every mask applies to every leaf.
 """
 
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 import optax
 
-from lottery_jax.types import Mask, Params, Prunable
+from lottery_jax.types import Mask, Model, Params, Prunable
 
 
 def full(params: Params) -> Mask:
@@ -29,9 +31,11 @@ def mask_updates(mask: Mask) -> optax.GradientTransformation:
     return optax.stateless(lambda updates, params: apply(updates, mask))
 
 
-def map_named(function, tree: Params) -> Params:
-    """`function(path, leaf)` for every leaf; paths as in `named_leaves`."""
-    return jax.tree.map_with_path(lambda path, leaf: function(_name(path), leaf), tree)
+def map_named(function, *trees: Params) -> Params:
+    """`function(path, leaf, ...)` for every leaf; paths as in `named_leaves`."""
+    return jax.tree.map_with_path(
+        lambda path, *leaves: function(_name(path), *leaves), *trees
+    )
 
 
 def named_leaves(tree: Params) -> dict[str, jax.Array]:
@@ -46,6 +50,12 @@ def _name(path) -> str:
 def prunable_names(prunable: Prunable) -> list[str]:
     """Paths of the leaves that may be pruned."""
     return [name for name, may in named_leaves(prunable).items() if may]
+
+
+def in_order(names: Iterable[str], model: Model) -> list[str]:
+    """Paths of kernels as an example meets them; last what the model does not tell."""
+    used = [name for name, _ in model.uses]
+    return sorted(names, key=lambda x: used.index(x) if x in used else len(used))
 
 
 def layer_kind(name: str) -> str:

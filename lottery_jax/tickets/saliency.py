@@ -13,19 +13,22 @@ as in the code of Tanaka et al.: the loss of `grasp` has outputs divided by T = 
 its largest signed scores are kept. Weights pruned already are zero, and never return
 whatever their score is.
 
-`synflow` needs no data. Its products over layers overflow in deep networks, so each
-kernel is divided by the mean sum of its columns first: that multiplies all scores by
-one number and leaves their order. Biases would not scale alike and are left out (they
-are zero before training).
+`synflow` needs no data. Its products over layers overflow in deep networks, so that the
+layers of a chain are scaled by powers of two, which round nothing, to activations of
+about one: that multiplies all scores by one number and leaves their order. Biases grow
+with the layers before them and are scaled alike, where they may be pruned; elsewhere
+they are left out (they are zero before training).
 """
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks
-from lottery_jax.types import Context, Params, Scores
+from lottery_jax.types import Context, Model, Params, Scores
 
 TEMPERATURE = 200.0
 """By which GraSP divides the outputs of the network."""
@@ -73,16 +76,7 @@ def grasp(context: Context) -> Scores:
 
 def synflow(context: Context) -> Scores:
     """|theta dR/d|theta||: how much of the flow from inputs to outputs passes it."""
-
-    def size(name, leaf):
-        if name.endswith("bias"):
-            return jnp.zeros_like(leaf)
-        leaf = jnp.abs(leaf)
-        flows = leaf.ndim > 1 and jnp.any(leaf > 0)
-        columns = leaf.sum() / leaf.shape[-1] if leaf.ndim else 1
-        return leaf / jnp.where(flows, columns, 1)
-
-    params = masks.map_named(size, _weights(context))
+    params = _scaled(_absolute(context), context.model)
     _, state = context.model.init(context.key)
 
     def flow(params):
@@ -90,6 +84,48 @@ def synflow(context: Context) -> Scores:
         return context.model.apply(params, state, ones, train=False)[0].sum()
 
     return jax.tree.map(lambda w, g: jnp.abs(w * g), params, jax.grad(flow)(params))
+
+
+def _absolute(context: Context) -> Params:
+    """|theta|, without the biases that may not be pruned."""
+    layers = {name.rpartition("/")[0] for name, _ in context.model.uses}
+
+    def size(name, leaf, may):
+        layer, _, kind = name.rpartition("/")
+        if kind == "bias" and may and layer not in layers:
+            problem = f"synflow: {name} may be pruned, but its layer has no known place"
+            raise ConfigError("algorithm.score", problem)
+        return jnp.zeros_like(leaf) if kind == "bias" and not may else jnp.abs(leaf)
+
+    return masks.map_named(size, _weights(context), context.prunable)
+
+
+def _scaled(params: Params, model: Model) -> Params:
+    """Layers scaled so that activations are about one, for an input of ones.
+
+    The kernel of layer l is divided by c_l, its bias by c_1 ... c_l, all powers of two.
+    """
+    leaves = masks.named_leaves(params)
+    kernels = [name for name, leaf in leaves.items() if leaf.ndim > 1]
+    size, shift = 0.0, 0  # log2 of the activations; of c_1 ... c_l
+    for name in masks.in_order(kernels, model):
+        bias = name.removesuffix("kernel") + "bias"
+        grown = size + _log2_mean(leaves[name]) + math.log2(leaves[name][..., 0].size)
+        if bias in leaves:
+            grown = jnp.logaddexp2(grown, _log2_mean(leaves[bias]))
+        size = jnp.where(jnp.isfinite(grown), grown, size)  # of an empty layer it is 0
+        before, shift = shift, jnp.round(size).astype(int)
+        leaves[name] = jnp.ldexp(leaves[name], before - shift)
+        if bias in leaves:
+            leaves[bias] = jnp.ldexp(leaves[bias], -shift)
+    return jax.tree.unflatten(jax.tree.structure(params), leaves.values())
+
+
+def _log2_mean(leaf: jax.Array) -> jax.Array:
+    """log2 of the mean of what is not negative, where its sum may overflow."""
+    largest = jnp.max(leaf)
+    part = jnp.mean(leaf / jnp.where(largest > 0, largest, 1))
+    return jnp.log2(largest) + jnp.log2(part)
 
 
 SALIENCIES = {"grad": grad, "grasp": grasp, "snip": snip, "synflow": synflow}

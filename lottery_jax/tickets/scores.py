@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from lottery_jax.tickets.saliency import SALIENCIES
-from lottery_jax.types import Context, Mask, Scores
+from lottery_jax.types import Context, Mask, Params, Prunable, Scores
 
 Score = Callable[[Context], Scores]
 
@@ -147,6 +147,20 @@ def num_filled(scores: Scores, mask: Mask) -> jax.Array:
     """Weights in a mask that a variant by sign has filled up with: int32 scalar."""
     counts = jax.tree.map(lambda x, kept: jnp.sum(kept & (x <= LAST)), scores, mask)
     return sum(jax.tree.leaves(counts))
+
+
+def num_broken(scores: Scores, params: Params, mask: Mask, prunable: Prunable):
+    """Kept weights whose score is inf or nan, though all weights are finite: int32.
+
+    None where training has diverged: NaN ranks last, and the lane is flagged.
+    """
+    kept = jax.tree.map(lambda m, may: m & may, mask, prunable)
+    finite = jax.tree.map(
+        lambda x, kept: jnp.all(jnp.isfinite(x) | ~kept), params, mask
+    )
+    counts = jax.tree.map(lambda x, m: jnp.sum(m & ~jnp.isfinite(x)), scores, kept)
+    all_finite = jnp.all(jnp.stack(jax.tree.leaves(finite)))
+    return jnp.where(all_finite, sum(jax.tree.leaves(counts)), 0)
 
 
 SIGNED = {
