@@ -163,17 +163,18 @@ def curves(
 
     Returns:
       A row per method, exponent and replicate: score, iterations, path, exponent,
-      replicate, num_keep, empty (layers), flow_ratio (the largest of all iterations),
-      and what is kept of each layer under its path.
+      compression (of the counts), replicate, num_keep, empty (layers), flow_ratio (the
+      largest of all iterations), and what is kept of each layer under its path.
     """
-    rows = []
+    total, rows = sum(sizes.values()), []
     for method in methods:
         for exponent in exponents:
-            num_keep = round(sum(sizes.values()) / 10**exponent)
+            num_keep = round(total / 10**exponent)
             pruned = prune(method, [num_keep] * replicates)
             rows += [
                 method._asdict()
-                | {"exponent": exponent, "replicate": r, "num_keep": num_keep}
+                | {"exponent": exponent, "compression": total / num_keep}
+                | {"replicate": r, "num_keep": num_keep}
                 | {"empty": pruned.empty[r], "flow_ratio": pruned.ratio[r].max()}
                 | {name: num[r] for name, num in pruned.kept.items()}
                 for r in range(replicates)
