@@ -4,11 +4,13 @@ They are drawn from tables of `analysis.conservation` and `analysis.collapse`, s
 these laws are about networks before any run.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lottery_jax.analysis import conservation
 from lottery_jax.reporting import plotting
@@ -35,11 +37,11 @@ def unit_flows(scores: Mapping[str, Scores], layers: Sequence[str]) -> Figure:
             )  # fmt: skip
         axes.axline((0, 0), slope=1, color="0.5", linewidth=0.8, zorder=0)
         error = max(conservation.law_errors(each, layers).values())
-        axes.set_title(f"{name}\nlargest difference {error:.1e}", fontsize=9)
+        axes.set_title(f"{name}\nlargest difference {error:.2g}", fontsize=9)
         axes.set_xlabel("scores into the unit, summed")
-        axes.ticklabel_format(scilimits=(-2, 3))
-        axes.tick_params(labelsize=8)
-        axes.locator_params(nbins=5)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(5))
+            axis.set_major_formatter(plotting.PLAIN)
     panels[0].set_ylabel("scores out of the unit, summed")
     panels[0].legend(frameon=False, fontsize=8)
     figure.suptitle(
@@ -48,16 +50,16 @@ def unit_flows(scores: Mapping[str, Scores], layers: Sequence[str]) -> Figure:
     return figure
 
 
-def layer_means(totals: Mapping[str, Mapping[str, float]], sizes: Mapping[str, int]):
+def layer_means(
+    totals: Mapping[str, Mapping[str, float]], sizes: Mapping[str, int]
+) -> Figure:
     """Mean score of a layer against one over its size, both axes logarithmic.
 
-    Args:
-      totals: score -> layer -> sum of its scores; conserved ones are on a line of
-        slope 1, drawn through the first layer.
-      sizes: layer -> weights.
+    Scores are divided by their sum over all layers; conserved ones have slope 1.
 
-    Returns:
-      The figure, scores being divided by their sum over all layers.
+    Args:
+      totals: score -> layer -> sum of its scores, all of one sign.
+      sizes: layer -> weights.
     """
     figure, (axes,) = plotting.panels(1)
     inverse = np.array([1 / sizes[layer] for layer in sizes])
@@ -117,8 +119,8 @@ def collapse_curves(
             first = lost.min()
             axes.axvline(first, color="#D55E00", linewidth=1.2)
             axes.text(
-                *(first, 0.98, f" {first:.3g}"), color="#D55E00", fontsize=8, va="top",
-                transform=axes.get_xaxis_transform(),
+                *(first, 0.98, f"{first:,.0f} "), color="#D55E00", fontsize=8,
+                ha="right", va="top", transform=axes.get_xaxis_transform(),
             )  # fmt: skip
         axes.axvline(maximum, **plotting.LEVEL)
         axes.set_xscale("log")
@@ -131,35 +133,39 @@ def collapse_curves(
     panels[0].legend(frameon=False, fontsize=8, loc="lower left")
     figure.suptitle(
         "red: the first compression that empties a layer in any replicate; "
-        f"grey: the maximal compression, {maximum:.4g}",
+        f"grey: the maximal compression, {maximum:,.0f}",
         fontsize=9,
     )
     return figure
 
 
-def flow_ratios(table: pd.DataFrame) -> Figure:
-    """The largest flow ratio of an iteration against iterations: a panel per path.
+def flow_ratios(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """The largest flow ratio of an iteration against iterations.
+
+    A row of panels per network, a column per path, a line per exponent.
 
     Args:
-      table: of `collapse.curves` for one score; means over replicates are drawn, a line
-        per exponent.
+      tables: name of the network -> table of `collapse.curves` for one score, whose
+        means over replicates are drawn.
     """
-    means = table.groupby(["path", "exponent", "iterations"]).flow_ratio.mean()
-    paths = list(dict.fromkeys(table.path))
-    figure, panels = plotting.panels(len(paths), width=4.2)
-    for path, axes in zip(paths, panels, strict=True):
-        exponents = means[path].index.unique("exponent")
-        for place, exponent in enumerate(exponents):
-            look = plotting.layer_style(place)
+    paths = list(dict.fromkeys(next(iter(tables.values())).path))
+    figure, panels = plotting.panels(len(paths), len(tables), width=4.2)
+    places = itertools.product(tables.items(), paths)
+    for ((network, table), path), axes in zip(places, panels, strict=True):
+        rows = table[table.path == path]
+        for place, (exponent, found) in enumerate(rows.groupby("exponent")):
             label = f"compression $10^{{{exponent:g}}}$"
-            axes.plot(means[path, exponent], label=label, markersize=4, **look)
-        plotting.level(axes, 1, "below: no layer can be emptied")
+            look = plotting.layer_style(place)
+            means = found.groupby("iterations").flow_ratio.mean()
+            axes.plot(means, label=label, markersize=4, **look)
+        axes.axhline(1, label="below: no layer can be emptied", **plotting.LEVEL)
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
             plotting.plain_log(axis)
-        axes.set_title(f"{path} path", fontsize=9)
+        axes.set_title(f"{network}, {path} path", fontsize=9)
+    for axes in panels[-len(paths) :]:
         axes.set_xlabel("iterations")
-    panels[0].set_ylabel("most flow pruned in an iteration (of R)")
-    panels[-1].legend(frameon=False, fontsize=8, handlelength=3.5)
+    figure.supylabel("most flow pruned in an iteration (of R)", fontsize=10)
+    panels[0].legend(frameon=False, fontsize=8, handlelength=3.5)
     return figure

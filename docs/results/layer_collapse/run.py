@@ -42,15 +42,23 @@ HIDDEN = {
 ITERATIONS = (1, 10, 20, 50, 100)
 
 
-def network(inputs: int, hidden: tuple[int, ...]):
-    return MODELS["mlp"]((inputs,), 10, hidden=hidden, initializer="kaiming_normal")
+COUNTED = (
+    ("synflow", 100, 4), ("snip", 100, 4), ("grasp", 100, 4), ("synflow", 1, 2),
+    ("snip", 1, 3), ("magnitude", 1, 3.5), ("random", 1, 4),
+)  # fmt: skip
+"""(score, iterations, log10 of the compression) whose layers are counted."""
 
 
-def digits(hidden: tuple[int, ...]) -> Task:
+def network(inputs: int, hidden: tuple[int, ...], initializer="kaiming_normal"):
+    return MODELS["mlp"]((inputs,), 10, hidden=hidden, initializer=initializer)
+
+
+def digits(hidden: tuple[int, ...], initializer="kaiming_normal") -> Task:
     dataset = data.load("digits", "", key=jax.random.key(0), validation_size=100,
                         test_size=100)  # fmt: skip
     train = dataset.train._replace(x=dataset.train.x.reshape(-1, 64))
-    return losses.make_task(dataset._replace(train=train), network(64, hidden))
+    model = network(64, hidden, initializer)
+    return losses.make_task(dataset._replace(train=train), model)
 
 
 def without_data(inputs: int, hidden: tuple[int, ...]) -> Task:
@@ -175,29 +183,36 @@ def collapses(save, here: Path):
                                                         REPLICATES)]
         ]
     )  # fmt: skip
-    places = [("synflow", 100, 4), ("snip", 100, 4), ("grasp", 100, 4),
-              ("synflow", 1, 2), ("snip", 1, 3), ("magnitude", 1, 3.5),
-              ("random", 1, 4)]  # fmt: skip
-    kept = []
-    for score, iterations, exponent in places:
-        rows = table[
-            (table.score == score) & (table.iterations == iterations)
-            & (table.exponent == exponent) & (table.path == "exponential")
-        ]  # fmt: skip
-        each = [
-            "(" + ", ".join(map(str, row)) + ")" for row in rows[[*sizes]].to_numpy()
-        ]
-        kept.append(
-            {"score": score, "iterations": iterations, "compression": f"10^{exponent}",
-             "kept per layer, by replicate": " ".join(each)}
-        )  # fmt: skip
-    return f"Maximal compression {maximum:.0f}.\n\n" + "\n".join(
-        markdown(each) for each in (critical, pd.DataFrame(kept))
-    )
+    return f"Maximal compression {maximum:.0f}.\n\n" + markdown(critical)
+
+
+def kept() -> str:
+    """What is left of the layers, for two ways to draw the weights."""
+    rows = []
+    for initializer in ("kaiming_normal", "glorot_normal"):
+        task = digits((300, 100), initializer)
+        keys = jax.random.split(jax.random.key(0), REPLICATES)
+        prune = collapse.make_prune(task, keys)
+        total = sum(collapse.layer_sizes(task.model).values())
+        for score, iterations, exponent in COUNTED:
+            num_keep = round(total / 10**exponent)
+            pruned = prune(Method(score, iterations), [num_keep] * REPLICATES)
+            layers = zip(*pruned.kept.values(), strict=True)
+            counts = [f"({', '.join(map(str, each))})" for each in layers]
+            rows.append(
+                {
+                    "initializer": initializer,
+                    "score": score,
+                    "iterations": iterations,
+                    "compression": f"10^{exponent:g}",
+                    "kept per layer, by replicate": " ".join(counts),
+                }
+            )
+    return markdown(pd.DataFrame(rows))
 
 
 def flow_ratios(save):
-    parts = []
+    tables = {}
     methods = [
         Method("synflow", number, path)
         for path in ("exponential", "linear")
@@ -208,10 +223,11 @@ def flow_ratios(save):
         keys = jax.random.split(jax.random.key(0), REPLICATES)
         prune = collapse.make_prune(task, keys, examples=1)
         sizes = collapse.layer_sizes(task.model)
-        table = collapse.curves(prune, methods, [1.0, 2.0, 3.0], sizes, REPLICATES)
-        parts.append(table.assign(network=name))
-    table = pd.concat(parts)
-    save("flow_ratio", law_figures.flow_ratios(parts[-1]))
+        tables[name] = collapse.curves(
+            prune, methods, [1.0, 2.0, 3.0], sizes, REPLICATES
+        )
+    save("flow_ratio", law_figures.flow_ratios(tables))
+    table = pd.concat([each.assign(network=name) for name, each in tables.items()])
     table["empties"] = table["empty"] > 0
     means = table.groupby(["network", "path", "exponent", "iterations"], sort=False)
     cells = means.agg({"flow_ratio": "mean", "empties": "any"})
@@ -234,6 +250,7 @@ def main():
         "The laws, in float64": exact,
         "Sum of the scores of each layer, 64-400-200-100-50-10": sizes_and_scores(save),
         "Critical compression of 64-300-100-10": collapses(save, here),
+        "Weights kept in each layer of 64-300-100-10": kept(),
         "Largest flow ratio of an iteration, SynFlow, by iterations": flow_ratios(save),
     }
     text = "".join(f"## {name}\n\n{text}\n" for name, text in sections.items())
