@@ -32,8 +32,8 @@ def network(activation, bias, dtype):
     return loss, params, lambda params: apply(params, x)
 
 
-HOMOGENEOUS = [jax.nn.relu, jax.nn.leaky_relu, jnp.abs]
-BENT = [jnp.tanh, jax.nn.gelu, jax.nn.softplus]
+HOMOGENEOUS = [jax.nn.relu, jax.nn.leaky_relu]
+BENT = [jnp.tanh, jax.nn.gelu]
 
 
 @pytest.mark.parametrize("activation", [*HOMOGENEOUS, *BENT])
@@ -73,7 +73,9 @@ def test_synflow_obeys_both_laws_and_snip_neither():
             prunable=jax.tree.map(lambda leaf: True, context.final)
         )
         for score, obeys in ((synflow, True), (snip, False)):
-            scores = score(context)
+            scores = jax.jit(
+                lambda params, score=score: score(context._replace(final=params))
+            )(context.final)
             worst = max(conservation.law_errors(scores, LAYERS).values())
             cuts = list(conservation.cut_totals(scores, LAYERS).values())
             spread = np.ptp(cuts) / np.max(cuts)
@@ -91,7 +93,10 @@ def test_grasp_conserves_its_score_and_the_squared_gradient_together():
             outputs, _ = context.model.apply(params, {}, context.batch.x, train=False)
             return losses.cross_entropy(outputs / 200.0, context.batch.y)
 
-        scores, gradient = grasp(context), jax.grad(loss)(params)
+        scores = jax.jit(lambda final: grasp(context._replace(final=final)))(
+            context.final
+        )
+        gradient = jax.jit(jax.grad(loss))(params)
         both = jax.tree.map(
             lambda score, g, kept, may: score + jnp.where(kept & may, g**2, 0),
             scores, gradient, context.old_mask, context.prunable,

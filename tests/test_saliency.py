@@ -1,5 +1,6 @@
 """Scores of the network as a function: oracles, laws, pruning at initialisation."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -21,6 +22,7 @@ from tests import helpers
 LAYERS = ("dense_0", "dense_1", "output")
 
 
+@functools.cache
 def make_context(sizes=(6, 8, 5, 3), seed=0, density=0.7, examples=12):
     """An MLP with biases that are not zero, some weights pruned, a batch."""
     model = MODELS["mlp"](sizes[:1], sizes[-1], hidden=sizes[1:-1])

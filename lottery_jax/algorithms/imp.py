@@ -192,7 +192,9 @@ def imp(
         return Split(np.asarray(examples.x)[chosen], np.asarray(examples.y)[chosen])
 
     @jax.jit
-    def prepare(state: ImpState, counts, hypers, batches):
+    def prepare(
+        state: ImpState, counts, hypers, batches
+    ) -> tuple[Lane, jax.Array, jax.Array]:
         """Scores, selects, rewinds and adds the controls: lanes [N, ...].
 
         Beside them, [R] each: how many weights of each mask a variant by sign filled up

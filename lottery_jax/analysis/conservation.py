@@ -27,7 +27,7 @@ TOLERANCES = {"float32": 1e-4, "float64": 1e-10}
 
 def saliency(function: Callable[[Params], jax.Array], params: Params) -> Scores:
     """theta dR/dtheta, with its sign, of `function(params) -> scalar`."""
-    return jax.tree.map(jnp.multiply, params, jax.grad(function)(params))
+    return jax.tree.map(jnp.multiply, params, jax.jit(jax.grad(function))(params))
 
 
 def chain(
