@@ -7,7 +7,6 @@ writes them beside this file. Nothing is trained, and no data are needed but
 scikit-learn's digits, which `snip`, `grasp` and `grad` look at.
 """
 
-import sys
 from pathlib import Path
 
 import jax
@@ -258,4 +257,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
