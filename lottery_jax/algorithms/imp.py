@@ -185,7 +185,9 @@ def imp(
         return scoring_batches(state.roots, examples, num, replicates, state.round)
 
     @jax.jit
-    def prepare(state: ImpState, counts, hypers, batches):
+    def prepare(
+        state: ImpState, counts, hypers, batches
+    ) -> tuple[Lane, jax.Array, jax.Array]:
         """Scores, selects, rewinds and adds the controls: lanes [N, ...].
 
         Beside them, [R] each: how many weights of each mask a variant by sign filled up

@@ -149,10 +149,12 @@ def num_filled(scores: Scores, mask: Mask) -> jax.Array:
     return sum(jax.tree.leaves(counts))
 
 
-def num_broken(scores: Scores, params: Params, mask: Mask, prunable: Prunable):
+def num_broken(
+    scores: Scores, params: Params, mask: Mask, prunable: Prunable
+) -> jax.Array:
     """Kept weights whose score is inf or nan, though all weights are finite: int32.
 
-    None where training has diverged: NaN ranks last, and the lane is flagged.
+    0 where training has diverged: NaN ranks last there, and the lane is flagged.
     """
     kept = jax.tree.map(lambda m, may: m & may, mask, prunable)
     finite = jax.tree.map(
