@@ -8,7 +8,7 @@ import pytest
 
 from lottery_jax import config as configs
 from lottery_jax import experiment
-from lottery_jax.algorithms.sample_complexity import effective_sparsity, per_unit
+from lottery_jax.algorithms.sample_complexity import effective_sparsity, turns_per_unit
 from lottery_jax.analysis import sample_complexity as analysis
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
@@ -20,22 +20,23 @@ from tests import helpers
 
 
 def tiny_config(**changes):
-    """K = 3, so that masks keep 18 and 90 weights; the teacher of `over_wide` has 6."""
+    """K = 3, so that masks keep 15 and 60 weights; the teacher of `over_wide` has 6."""
     config = configs.default("sample_complexity")
     config.data.name = "gaussian"
     config.data.standardize = "none"
     config.data.validation_size = config.data.test_size = 100
+    config.data.train_size = 1000
     config.model.name = "committee"
     config.model.hidden = (3,)
     config.train.optimizer = "momentum"
     config.train.learning_rate = 3.0
-    config.train.batch_size = 400
-    config.train.steps, config.train.eval_every = 400, 200
-    config.algorithm.kept_per_unit = (6, 30)
+    config.train.batch_size = 240
+    config.train.steps, config.train.eval_every = 200, 100
+    config.algorithm.kept_per_unit = (5, 20)
     config.algorithm.support = 2
-    config.algorithm.samples = (12, 60, 400)
+    config.algorithm.samples = (10, 40, 240)
     config.lanes.plan = "map"
-    config.replicates = 4
+    config.replicates = 3
     config.update_from_flattened_dict(
         {name.replace("__", "."): value for name, value in changes.items()}
     )
@@ -50,9 +51,8 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rounds():
-    """(algorithm, [info of every round], [state before it]) of 20 steps."""
-    config = tiny_config(train__steps=20, train__eval_every=10)
-    _, algorithm, roots = helpers.tiny_algorithm(config)
+    """(algorithm, [info of every round], [state before it])."""
+    _, algorithm, roots = helpers.tiny_algorithm(tiny_config())
     state, infos, states = algorithm.init(roots), [], []
     for _ in algorithm.ladder:
         states.append(state)
@@ -218,8 +218,8 @@ def test_training_is_heavy_ball_on_the_first_samples(num):
 
 def test_teachers_starts_and_masks_are_as_they_should_be(rounds):
     algorithm, infos, _ = rounds
-    assert algorithm.ladder == [{"dense_0/kernel": 18}, {"dense_0/kernel": 90}]
-    for info, kept in zip(infos, (6, 30), strict=True):
+    assert algorithm.ladder == [{"dense_0/kernel": 15}, {"dense_0/kernel": 60}]
+    for info, kept in zip(infos, (5, 20), strict=True):
         certify(info)
         perturbation = kernel(info.lanes.hypers["perturbation"])
         mask, start = kernel(info.mask), kernel(info.lanes.params)
@@ -249,7 +249,7 @@ def test_samples_are_the_first_of_one_draw(rounds):
     for number, label in enumerate(infos[0].labels):
         np.testing.assert_array_equal(keys[0][number], keys[0][label.replicate])
         samples = infos[0].lanes.hypers["samples"][number]
-        assert samples == (12, 60, 400)[label.sample]
+        assert samples == (10, 40, 240)[label.sample]
     assert (keys[0][0] != keys[0][1]).any()
 
 
@@ -257,14 +257,15 @@ def test_an_over_wide_lane_that_differs_in_more_is_caught(rounds):
     info = rounds[1][0]
     hypers = dict(info.lanes.hypers)
     hypers["samples"] = hypers["samples"].at[-1].add(1)
-    with pytest.raises(CertificateError, match="lane over_wide 2, replicate 3: 2"):
+    with pytest.raises(CertificateError, match="lane over_wide 2, replicate 2: 2"):
         certify(info._replace(lanes=info.lanes._replace(hypers=hypers)))
 
 
 def test_places_are_drawn_evenly_and_exactly():
     params = {"kernel": jnp.zeros((10, 2000))}
-    mask = np.asarray(per_unit(jax.random.key(0), params, 3)["kernel"])
-    assert (mask.sum(0) == 3).all()
+    turns = np.asarray(turns_per_unit(jax.random.key(0), params)["kernel"])
+    assert (np.sort(turns, 0) == np.arange(10)[:, None]).all()
+    mask = turns < 3
     assert np.abs(mask.mean(1) - 0.3).max() < 5 * np.sqrt(0.3 * 0.7 / 2000)
 
 
@@ -272,35 +273,35 @@ def test_places_are_drawn_evenly_and_exactly():
 
 
 def test_samples_decide_and_the_mask_says_how_many(run):
-    """6 weights of the teacher, 18 of the mask, 90: 60 samples, 400, 12."""
+    """The mask keeps 15 or 60 weights; the over-wide teacher has 6 in either."""
     found = analysis.success_probability(run.summary)
     table = found.pivot_table("probability", ["kept", "lane"], "samples")
     for lane in ("ticket", "over_wide"):
-        assert table.loc[(18, lane), 12] == 0  # twice the over-wide teacher's weights
-        assert table.loc[(18, lane), 60] >= 0.75
-        assert table.loc[(90, lane), 60] == 0  # the same teacher, a wider mask
-        assert table.loc[(90, lane), 400] >= 0.75
+        assert table.loc[(15, lane), 10] == 0  # more than the over-wide teacher has
+        assert table.loc[(15, lane), 40] > 0.5
+        assert table.loc[(60, lane), 40] == 0  # the same teacher, a wider mask
+        assert table.loc[(60, lane), 240] > 0.5
     limits = analysis.thresholds(run.summary).pivot(
         index="kept", columns="lane", values="threshold"
     )
-    assert (limits.loc[18] < 60).all() and (limits.loc[90] > 60).all()
+    assert (limits.loc[15] < 40).all() and (limits.loc[60] > 40).all()
 
 
 def test_columns_say_what_happened(run):
     summary = run.summary
     failed = summary[~summary.success]
     assert (summary.success == (summary.relative_error <= 1e-3)).all()
-    assert summary[summary.success].steps_to_success.between(1, 400).all()
+    assert summary[summary.success].steps_to_success.between(1, 200).all()
     assert (failed.steps_to_success.isna()).all()
     assert summary[summary.success].test_loss.max() < failed.test_loss.min()
     fewer = summary[summary.samples < summary.kept]
     assert (fewer.least_eigenvalue.abs() < 1e-5).all()
-    enough = summary[(summary.samples == 400) & (summary.lane == "ticket")]
+    enough = summary[(summary.samples == 240) & (summary.lane == "ticket")]
     by_round = enough.groupby("round").least_eigenvalue.mean()
     assert by_round[0] > 2 * by_round[1] > 0
     np.testing.assert_allclose(summary.density, summary.kept / 150)
     whole = summary[summary["round"] == 1].effective_sparsity
-    np.testing.assert_allclose(whole, 30, rtol=1e-5)  # any two columns overlap
+    np.testing.assert_allclose(whole, 20, rtol=1e-5)  # any two columns overlap
 
 
 def test_a_round_depends_on_its_number_and_the_roots_alone(rounds):
@@ -356,9 +357,9 @@ def test_the_phase_diagram_shows_the_table(run):
         np.testing.assert_allclose(drawn.get_offsets(), cells[["kept", "samples"]])
         np.testing.assert_allclose(drawn.get_array(), cells.probability)
         lines = {line.get_label(): line for line in axes.get_lines()}
-        np.testing.assert_allclose(*lines["N = kept weights"].get_data())
-        assert ("N = teacher's" in lines) == (lane == "over_wide")
-    assert (lines["N = teacher's"].get_ydata() == 6).all()
+        np.testing.assert_allclose(*lines["N = kept weights of the mask"].get_data())
+        assert ("N = weights of the teacher" in lines) == (lane == "over_wide")
+    assert (lines["N = weights of the teacher"].get_ydata() == 6).all()
     limits = analysis.thresholds(run.summary).query("lane == 'over_wide'")
     shown = lines["N* (half succeed)"].get_ydata()
     np.testing.assert_allclose(shown, limits.threshold)
@@ -366,9 +367,9 @@ def test_the_phase_diagram_shows_the_table(run):
 
 def test_steps_are_medians_and_none_counts_as_longest(run):
     summary = run.summary.copy()
-    rows = (summary.samples == 400) & (summary.lane == "ticket")
-    summary.loc[rows & (summary.kept == 18), "steps_to_success"] = [10, 20, 40, np.nan]
-    summary.loc[rows & (summary.kept == 90), "steps_to_success"] = np.nan
+    rows = (summary.samples == 240) & (summary.lane == "ticket")
+    summary.loc[rows & (summary.kept == 15), "steps_to_success"] = [10, 30, np.nan]
+    summary.loc[rows & (summary.kept == 60), "steps_to_success"] = np.nan
     figure = theory_figures.steps_to_success(run._replace(summary=summary))
     (line, _) = figure.axes[0].get_lines()
     np.testing.assert_allclose(line.get_ydata(), [30, np.nan])
@@ -388,18 +389,18 @@ def test_the_run_draws_its_own_figures_and_tells_who_succeeds(run):
     ("changes", "message"),
     [
         ({"algorithm__kept_per_unit": (6, 51)}, "kept_per_unit: 51: a unit has 50"),
-        ({"algorithm__kept_per_unit": (30, 6)}, "algorithm.kept_per_unit: .* rise"),
+        ({"algorithm__kept_per_unit": (20, 5)}, "algorithm.kept_per_unit: .* rise"),
         ({"algorithm__kept_per_unit": ()}, "algorithm.kept_per_unit"),
         ({"algorithm__samples": ()}, "algorithm.samples: .* positive integers"),
         ({"algorithm__samples": (0, 10)}, "algorithm.samples"),
-        ({"algorithm__samples": (12, 401)}, "train.batch_size is 400"),
+        ({"algorithm__samples": (10, 241)}, "train.batch_size is 240"),
         ({"algorithm__support": 6}, "algorithm.support: 6"),
         ({"algorithm__support": 0}, "algorithm.support: 0"),
         ({"algorithm__distance": 1.0}, "algorithm.distance"),
         ({"algorithm__tolerance": 0.3}, "algorithm.tolerance"),
         ({"train__learning_rate": -5.0}, "train.learning_rate"),
         ({"train__momentum": 1.0}, "train.momentum"),
-        ({"train__batch_size": 20_000}, "train.batch_size"),
+        ({"train__batch_size": 1001}, "train.batch_size"),
         ({"train__execution": "sparse"}, "train.execution"),
         ({"model__name": "mlp"}, "model.name: mlp: teachers and students"),
         ({"model__hidden": (3, 3)}, "model.hidden: .* one layer"),

@@ -32,7 +32,7 @@ from lottery_jax.algorithms.base import (
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, selection
 from lottery_jax.training import teachers
-from lottery_jax.types import Key, Lane, Mask, Params, Task
+from lottery_jax.types import Key, Lane, Params, Task
 
 OVER_WIDE = "over_wide"
 """The lanes whose teacher has fewer weights than their mask."""
@@ -122,23 +122,25 @@ def sample_complexity(
             weights_key, place_key, perturbation_key = jax.random.split(
                 rng.stream(roots, "init", replicate), 3
             )
+            samples_key = rng.stream(roots, "order", replicate)
             weights, _ = model.init(weights_key)
             drawn, _ = model.init(perturbation_key)
-            mask = per_unit(place_key, weights, kept)
+            turns = turns_per_unit(place_key, weights)
+            mask = jax.tree.map(lambda turn: turn < kept, turns)
             perturbation = of_length(distance, masks.apply(drawn, mask))
             lanes = []
             for size in (kept, support):
+                own = jax.tree.map(lambda turn, size=size: turn < size, turns)
                 # The network is homogeneous, so all teachers may have length 1.
-                own = masks.apply(weights, per_unit(place_key, weights, size))
-                start = optax.tree.add(of_length(1.0, own), perturbation)
+                teacher = of_length(1.0, masks.apply(weights, own))
+                start = optax.tree.add(teacher, perturbation)
                 for number in samples:
                     hypers = {
                         "learning_rate": jnp.float32(learning_rate),
                         "perturbation": perturbation,
                         "samples": jnp.int32(number),
                     }
-                    key = rng.stream(roots, "order", replicate)
-                    lanes.append(Lane(start, mask, key, hypers))
+                    lanes.append(Lane(start, mask, samples_key, hypers))
             return stack(lanes)
 
         return flatten_lanes(jax.vmap(one, out_axes=1)(jnp.arange(replicates)))
@@ -170,15 +172,15 @@ def sample_complexity(
     return Algorithm(init, step, ladder)
 
 
-def per_unit(key: Key, params: Params, kept) -> Mask:
-    """A random mask with so many weights in every column of every leaf.
+def turns_per_unit(key: Key, params: Params) -> Params:
+    """When each weight's turn comes, in a random order of every column: 0, 1, ...
 
-    Those of a smaller number are among those of a larger one, for the same key.
+    A mask of the first r has r weights in every column, and those of a smaller r.
     """
 
     def draw(leaf):
         order = jnp.argsort(jax.random.uniform(key, leaf.shape), axis=0)
-        return jnp.argsort(order, axis=0) < kept
+        return jnp.argsort(order, axis=0)
 
     return jax.tree.map(draw, params)
 

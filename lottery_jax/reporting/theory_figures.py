@@ -33,28 +33,33 @@ def phase_diagram(results: Results) -> Figure:
         cells, own = (table[table.lane == lane] for table in (found, limits))
         drawn = axes.scatter(
             cells.kept, cells.samples, c=cells.probability, cmap="Greys", marker="s",
-            vmin=0, vmax=1, s=110, edgecolors="0.6", linewidths=0.5,
+            vmin=0, vmax=1, s=90, edgecolors="0.6", linewidths=0.5,
         )  # fmt: skip
         kept = np.array([cells.kept.min(), cells.kept.max()])
-        axes.plot(kept, kept, label="N = kept weights", **BOUNDARY)
+        axes.plot(kept, kept, label="N = kept weights of the mask", **BOUNDARY)
         if lane == "over_wide":
             weights = _width(results) * results.config["algorithm"]["support"]
-            axes.plot(kept, 0 * kept + weights, label="N = teacher's", **TEACHER)
+            axes.plot(
+                kept, 0 * kept + weights, label="N = weights of the teacher", **TEACHER
+            )
         look = {"color": BOUNDARY["color"], "marker": "o", "linestyle": "-"}
         axes.plot(own.kept, own.threshold, label="N* (half succeed)", **look)
         axes.set_title(lane, fontsize=9)
         axes.set_xlabel("kept weights of the mask (K r)")
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
     panels[0].set_xscale("log")
     panels[0].set_yscale("log")
     low, high = found.samples.min(), found.samples.max()
-    panels[0].set_ylim(min(low, found.kept.min()) / 2, high * 3.5)
+    panels[0].set_ylim(low / 2, high * 1.4)
     panels[0].set_xlim(found.kept.min() / 1.3, found.kept.max() * 1.3)
     for axis in (panels[0].xaxis, panels[0].yaxis):
         plotting.plain_log(axis)
     panels[0].set_ylabel("samples N")
     figure.colorbar(drawn, ax=panels, label="probability of success")
-    figure.suptitle(plotting.title(results, "grey: success"), fontsize=9)
+    figure.legend(
+        *panels[-1].get_legend_handles_labels(),
+        loc="outside lower center", ncols=3, frameon=False, fontsize=8,
+    )  # fmt: skip
+    figure.suptitle(plotting.title(results, "dark: success"), fontsize=9)
     return figure
 
 
@@ -79,7 +84,10 @@ def least_eigenvalue(results: Results) -> Figure:
         axes.set_xlabel("samples N")
     panels[0].set_ylim(bottom=0)
     panels[0].set_ylabel("least eigenvalue x K^2")
-    panels[-1].legend(frameon=False, handlelength=3.5, title="kept weights")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside right center", frameon=False, title="kept weights",
+    )  # fmt: skip
     figure.suptitle(plotting.title(results), fontsize=9)
     return figure
 
@@ -96,6 +104,7 @@ def steps_to_success(results: Results) -> Figure:
         steps = rows.steps_to_success.fillna(np.inf).groupby(rows.kept).median()
         look = plotting.style(lane)
         axes.plot(steps.index, steps.replace(np.inf, np.nan), label=lane, **look)
+    axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("kept weights of the mask (K r)")
     axes.set_ylabel(f"median steps to success, {summary.samples.max()} samples")
