@@ -9,7 +9,8 @@ The lanes `over_wide` have the same mask, and a teacher that needs few of its we
 is it the mask that decides how many samples are needed, or the teacher?
 
 The paper starts from a tensor initialisation; here the start is the teacher and a
-perturbation of a given length, so that the mask decides and not the initialisation.
+perturbation of a given length, so that the mask decides and not the initialisation. It
+has published no code; what is unconfirmed stands in docs/results/sample_complexity.
 """
 
 from collections.abc import Mapping

@@ -12,8 +12,10 @@ TEACHER = {"color": "#0072B2", "linestyle": ":", "linewidth": 1.5}
 
 
 def of_run(results: Results) -> dict[str, Figure]:
-    """Name -> figure, all that there are of such a run."""
-    draws = (phase_diagram, least_eigenvalue, steps_to_success)
+    """Name -> figure: all that there are of such a run; two compare sample sizes."""
+    draws = [steps_to_success]
+    if results.summary.samples.nunique() > 1:
+        draws += [phase_diagram, least_eigenvalue]
     return {function.__name__: function(results) for function in draws}
 
 
