@@ -379,6 +379,8 @@ def test_the_run_draws_its_own_figures_and_tells_who_succeeds(run):
     drawn = {path.stem for path in (run.workdir / "figures").glob("*.png")}
     assert drawn == {"phase_diagram", "least_eigenvalue", "steps_to_success"}
     assert figures.draw_more(run) == []
+    one = run._replace(summary=run.summary[run.summary.samples == 240])
+    assert set(theory_figures.of_run(one)) == {"steps_to_success"}
     assert progress.quantity(run.summary) == "success"
 
 
