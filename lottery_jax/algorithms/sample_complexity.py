@@ -80,7 +80,8 @@ def sample_complexity(
       controls: none; the lanes are the algorithm's own.
       kept_per_unit: r, weights of each hidden unit that the mask keeps, one per round.
       support: weights of each unit that the teacher of `over_wide` has.
-      samples: N, one ticket and one `over_wide` lane for each.
+      samples: N, one ticket and one `over_wide` lane for each. In the tables a lane's
+        `sample` is the place of its N in this list, `samples` the number itself.
       distance: |W_0 - W*| / |W*| at the start.
       tolerance: the same ratio, at the end of a success.
 

@@ -30,6 +30,7 @@ def phase_diagram(results: Results) -> Figure:
     found = sample_complexity.success_probability(summary)
     limits = sample_complexity.thresholds(summary)
     lanes = list(dict.fromkeys(summary.lane))
+    taught = _width(results) * results.config["algorithm"]["support"]
     figure, panels = plotting.panels(len(lanes))
     for lane, axes in zip(lanes, panels, strict=True):
         cells, own = (table[table.lane == lane] for table in (found, limits))
@@ -40,18 +41,16 @@ def phase_diagram(results: Results) -> Figure:
         kept = np.array([cells.kept.min(), cells.kept.max()])
         axes.plot(kept, kept, label="N = kept weights of the mask", **BOUNDARY)
         if lane == "over_wide":
-            weights = _width(results) * results.config["algorithm"]["support"]
-            axes.plot(
-                kept, 0 * kept + weights, label="N = weights of the teacher", **TEACHER
-            )
+            label = "N = weights of the teacher"
+            axes.plot(kept, 0 * kept + taught, label=label, **TEACHER)
         look = {"color": BOUNDARY["color"], "marker": "o", "linestyle": "-"}
         axes.plot(own.kept, own.threshold, label="N* (half succeed)", **look)
         axes.set_title(lane, fontsize=9)
         axes.set_xlabel("kept weights of the mask (K r)")
     panels[0].set_xscale("log")
     panels[0].set_yscale("log")
-    low, high = found.samples.min(), found.samples.max()
-    panels[0].set_ylim(low / 2, high * 1.4)
+    low, high = min(taught, found.samples.min()), found.samples.max()
+    panels[0].set_ylim(low / 1.3, high * 1.4)
     panels[0].set_xlim(found.kept.min() / 1.3, found.kept.max() * 1.3)
     for axis in (panels[0].xaxis, panels[0].yaxis):
         plotting.plain_log(axis)
