@@ -58,7 +58,7 @@ def default(algorithm: str = "imp") -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.name = "mlp"
-    config.model.hidden = config_dict.placeholder(tuple)  # widths (mlp only)
+    config.model.hidden = config_dict.placeholder(tuple)  # widths (mlp, committee)
     config.model.initializer = "glorot_normal"  # of kernels; biases start at 0
 
     config.model.prune_biases = False  # as kernels are
@@ -182,6 +182,18 @@ def _gradual() -> ConfigDict:
     return fields
 
 
+def _sample_complexity() -> ConfigDict:
+    fields = ConfigDict()
+    fields.name = "sample_complexity"
+    # Weights of each hidden unit that the mask keeps, one number per round.
+    fields.kept_per_unit = (5, 10, 20, 40)
+    fields.support = 3  # of them in the teacher, lanes `over_wide`
+    fields.samples = (50, 100, 200, 400)  # that a lane trains on, one lane each
+    fields.distance = 0.3  # of the start from the teacher, in lengths of the teacher
+    fields.tolerance = 1e-3  # distance of a success, the same
+    return fields
+
+
 def _supermask() -> ConfigDict:
     fields = ConfigDict()
     fields.name = "supermask"
@@ -196,6 +208,7 @@ FIELDS = {
     "compare": _compare,
     "gradual": _gradual,
     "imp": _imp,
+    "sample_complexity": _sample_complexity,
     "supermask": _supermask,
 }
 """Name of an algorithm -> its fields."""
@@ -474,6 +487,33 @@ def _check_gradual(config: ConfigDict):
             raise ConfigError("train.test_curve", problem)
 
 
+def _check_sample_complexity(config: ConfigDict):
+    algorithm = config.algorithm
+    if config.model.name != "committee":
+        problem = f"{config.model.name}: teachers and students are a committee"
+        raise ConfigError("model.name", problem)
+    for field in ("kept_per_unit", "samples"):
+        numbers = algorithm[field]
+        rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+        whole = all(isinstance(number, int) and number > 0 for number in numbers)
+        if not numbers or not whole or not rising:
+            problem = f"{numbers}: expected positive integers that rise"
+            raise ConfigError(f"algorithm.{field}", problem)
+    if not 0 < algorithm.support < algorithm.kept_per_unit[0]:
+        problem = f"{algorithm.support}: expected 1 to less than kept_per_unit"
+        raise ConfigError("algorithm.support", problem)
+    if algorithm.samples[-1] > config.train.batch_size:
+        problem = f"{algorithm.samples[-1]}: a step takes all samples of a lane, and"
+        problem = f"{problem} train.batch_size is {config.train.batch_size}"
+        raise ConfigError("algorithm.samples", problem)
+    _fraction(config, "algorithm.distance")
+    if not 0 < algorithm.tolerance < algorithm.distance:
+        problem = f"{algorithm.tolerance}: expected a number between 0 and distance"
+        raise ConfigError("algorithm.tolerance", problem)
+    if config.train.execution == "sparse":
+        raise ConfigError("train.execution", "sparse: is for the loop of batches")
+
+
 def _check_supermask(config: ConfigDict):
     _at_least(config, "algorithm.samples", 1)
     logits = config.algorithm.initial_logits
@@ -515,6 +555,7 @@ CHECKS = {
     "compare": _check_compare,
     "gradual": _check_gradual,
     "imp": _check_imp,
+    "sample_complexity": _check_sample_complexity,
     "supermask": _check_supermask,
 }
 """Name of an algorithm -> what its fields may be."""
@@ -523,6 +564,7 @@ LAST_ROUND = {
     "compare": lambda fields: len(fields.densities),
     "gradual": lambda fields: len(fields.densities),
     "imp": lambda fields: fields.rounds,
+    "sample_complexity": lambda fields: len(fields.kept_per_unit) - 1,
     "supermask": lambda fields: len(fields.initial_logits) - 1,
 }
 """Name of an algorithm -> number of the last round."""

@@ -237,11 +237,12 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
         model: Model = task.model,
         name: str = "",
         dataset: Dataset = task.dataset,
+        make_train: Callable = loop.make_train,
         **special,
     ) -> lanes.Run:
         splits = dataset.train, dataset.validation, dataset.test
         build = functools.partial(
-            loop.make_train,
+            make_train,
             optimizer=optimizers.OPTIMIZERS[settings.optimizer](
                 settings.momentum, settings.weight_decay
             ),
@@ -252,8 +253,8 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
             **special,
         )
         chosen = settings.execution
-        # Sparse execution has pruned weights at 0, and one mask for all steps.
-        if special.get("link"):
+        # Sparse execution has pruned weights at 0, one mask for all steps, this loop.
+        if special.get("link") or make_train is not loop.make_train:
             chosen = "dense"
         if chosen == "auto" and (special.get("keep_pruned") or settings.steps < SHORT):
             chosen = "dense"

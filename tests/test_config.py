@@ -10,6 +10,7 @@ import lottery_jax
 from lottery_jax import config as configs
 from lottery_jax import experiment
 from lottery_jax.errors import ConfigError, LotteryError
+from lottery_jax.reporting import figures
 from lottery_jax.tickets import SCORES
 from tests import helpers
 
@@ -27,6 +28,7 @@ CONFIGS = {
         "smart_ratio",
     ],
     "quickstart.py": [],
+    "sample_complexity.py": ["gradient_descent"],
     "theys.py": ["fair", "published", "short"],
     "xor.py": [],
     "zhou_fc.py": [*SCORES, "untrained", "supermask", "supermask_rescaled"],
@@ -67,6 +69,7 @@ SMOKES = [
     "lth_api.py:iterative,session,smoke",
     "pruning_at_init.py:synflow,smoke",
     "quickstart.py:smoke",
+    "sample_complexity.py:smoke",
     "theys.py:published,smoke",
     "xor.py:smoke",
     "zhou_fc.py:large_final_same_sign,untrained,smoke",
@@ -80,11 +83,13 @@ def test_every_smoke_form_runs(path, tmp_path):
     found = experiment.run(config, tmp_path)
     summary = found.summary
     assert summary["round"].max() == len(found.ladder) - 1
-    assert set(summary.lane) - {"gradual"} == {
+    assert set(summary.lane) - {"gradual", "over_wide"} == {
         "ticket", *(name for name in config.controls if config.controls[name])
     }  # fmt: skip
     assert not summary.diverged.any()
     drawn = 4 + config.algorithm.get("pretrain", False)  # as PNG and PDF
+    if config.algorithm.name in figures.OWN:
+        drawn = len(figures.OWN[config.algorithm.name](found))
     assert len(list((tmp_path / "figures").iterdir())) == 2 * drawn
 
 
@@ -101,6 +106,8 @@ def test_presets_are_the_papers():
     assert theys.train.batch_size * 100 == 60_000 - theys.data.validation_size
     assert theys.algorithm.patience * theys.train.eval_every == 2000  # 20 epochs
     assert [stated["round"] for stated in theys.claims] == [1, 1, 4, 4, 5, 6, 7, 7]
+    theory = load("sample_complexity.py:gradient_descent")
+    assert theory.train.optimizer == "sgd" and theory.train.learning_rate == 5
     conv = load("conv_cifar10.py:conv_6")
     assert conv.algorithm.conv_prune_fraction == 0.15 and conv.train.steps == 30_000
 

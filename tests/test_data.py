@@ -276,6 +276,15 @@ def test_xor_is_balanced_and_right():
     assert 0.45 < y.mean() < 0.55 and x.min() >= 0 and x.max() <= 1
 
 
+def test_gaussian_inputs_are_standard_normal_and_have_no_targets():
+    x, y = data.DATASETS["gaussian"](None, KEY).train
+    assert x.shape == (20_000, 50) and not y.any()
+    off = np.cov(x.T) - np.eye(50)
+    assert np.abs(x.mean(0)).max() < 0.04 and np.abs(off).max() < 0.06
+    made = data.load("gaussian", key=KEY, validation_size=5, test_size=5)
+    assert made.num_classes is None and made.train.y.dtype == np.float32
+
+
 @helpers.needs_mnist
 def test_the_real_mnist():
     made = data.load("mnist", key=KEY, validation_size=5000)

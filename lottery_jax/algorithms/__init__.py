@@ -3,6 +3,7 @@
 from lottery_jax.algorithms.compare import compare
 from lottery_jax.algorithms.gradual import gradual
 from lottery_jax.algorithms.imp import imp
+from lottery_jax.algorithms.sample_complexity import sample_complexity
 from lottery_jax.algorithms.supermask import supermask
 
 __all__ = ["ALGORITHMS"]
@@ -11,6 +12,7 @@ ALGORITHMS = {
     "compare": compare,
     "gradual": gradual,
     "imp": imp,
+    "sample_complexity": sample_complexity,
     "supermask": supermask,
 }
 """Name -> factory of an `Algorithm`; its keyword arguments are the config's fields."""

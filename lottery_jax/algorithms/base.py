@@ -29,7 +29,8 @@ from lottery_jax.types import (
 MakeRun = Callable[..., Callable[[Lane, jax.Array], Trained]]
 """`make_run(model, name, **special) -> run(lanes, grid)`: a program that trains stacked
 lanes as the config says; `special` are arguments of `loop.make_train` that are the
-algorithm's own, or another `dataset`. Of several programs each has a name."""
+algorithm's own, another `dataset`, or another `make_train` and the arguments of that.
+Of several programs each has a name."""
 
 Grid = Callable[[dict[str, int], int], list[int]]
 """`grid(snapshots, start) -> steps`: where to evaluate, see `loop.evaluation_grid`."""

@@ -9,7 +9,7 @@ from lottery_jax.data.base import STANDARDIZE, Raw, make_dataset
 from lottery_jax.data.cifar import cifar10
 from lottery_jax.data.digits import digits
 from lottery_jax.data.idx import fashion_mnist, mnist
-from lottery_jax.data.synthetic import circle, helix, relu, xor
+from lottery_jax.data.synthetic import circle, gaussian, helix, relu, xor
 from lottery_jax.errors import DataError
 from lottery_jax.types import Dataset, Key
 
@@ -20,6 +20,7 @@ DATASETS = {
     "circle": circle,
     "digits": digits,
     "fashion_mnist": fashion_mnist,
+    "gaussian": gaussian,
     "helix": helix,
     "mnist": mnist,
     "relu": relu,

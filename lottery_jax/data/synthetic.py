@@ -10,6 +10,7 @@ from lottery_jax.data.base import Raw
 from lottery_jax.types import Key
 
 NUM_XOR = 2000
+GAUSSIAN = (20_000, 50)  # inputs, features
 
 NUM_PLANTED = 10_000
 """Points of the tasks of Plant 'n' Seek (Fischer & Burkholz, arXiv:2111.11153), and as
@@ -28,6 +29,16 @@ def xor(folder: Path | None, key: Key) -> Raw:
     x = np.asarray(jax.random.uniform(key, (NUM_XOR, 2)))
     corner = x > 0.5
     return Raw((x, corner[:, 0] ^ corner[:, 1]), test=None, num_classes=2)
+
+
+def gaussian(folder: Path | None, key: Key) -> Raw:
+    """Standard normal inputs; their targets are 0, and teachers give others.
+
+    For the algorithm `sample_complexity` (arXiv:2110.05667). No test split.
+    """
+    del folder
+    x = np.asarray(jax.random.normal(key, GAUSSIAN))
+    return Raw((x, np.zeros(len(x))), test=None, num_classes=None)
 
 
 def _twice(draw):

@@ -2,11 +2,12 @@
 
 from lottery_jax.models.base import INITIALIZERS, from_linen, with_biases
 from lottery_jax.models.conv import conv_2, conv_4, conv_6, lenet_5
-from lottery_jax.models.mlp import lenet_300_100, mlp
+from lottery_jax.models.mlp import committee, lenet_300_100, mlp
 
 __all__ = ["INITIALIZERS", "MODELS", "from_linen", "with_biases"]
 
 MODELS = {
+    "committee": committee,
     "conv_2": conv_2,
     "conv_4": conv_4,
     "conv_6": conv_6,

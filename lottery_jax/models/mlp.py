@@ -1,9 +1,10 @@
-"""Fully connected networks: `mlp` of any widths and LeNet-300-100."""
+"""Fully connected networks: `mlp` of any widths, LeNet-300-100, committees."""
 
 from collections.abc import Sequence
 
 import flax.linen as nn
 
+from lottery_jax.errors import ConfigError
 from lottery_jax.models.base import INITIALIZERS, from_linen
 from lottery_jax.types import Model
 
@@ -46,3 +47,37 @@ def lenet_300_100(
 ) -> Model:
     """LeNet-300-100 (LeCun et al., 1998): on MNIST 266,200 weights and 410 biases."""
     return mlp(input_shape, num_outputs, hidden=(300, 100), initializer=initializer)
+
+
+class Committee(nn.Module):
+    """One hidden layer without biases, dense_0; an output is the mean of its units."""
+
+    width: int
+    num_outputs: int
+    kernel_init: nn.initializers.Initializer
+
+    @nn.compact
+    def __call__(self, x):
+        x = x.reshape((len(x), -1))
+        units = self.num_outputs * self.width
+        x = nn.Dense(
+            units, use_bias=False, kernel_init=self.kernel_init, name="dense_0"
+        )(x)
+        return nn.relu(x).reshape((len(x), self.num_outputs, self.width)).mean(-1)
+
+
+def committee(
+    input_shape: tuple[int, ...],
+    num_outputs: int,
+    *,
+    hidden: Sequence[int] = (5,),
+    initializer: str = "glorot_normal",
+) -> Model:
+    """Soft committee machine: every output the mean of its own K ReLU units.
+
+    `hidden` is (K,). Only the hidden layer has weights, as in arXiv:2110.05667.
+    """
+    if len(hidden) != 1:
+        raise ConfigError("model.hidden", f"{hidden}: a committee has one layer")
+    module = Committee(*hidden, num_outputs, INITIALIZERS[initializer])
+    return from_linen(module, input_shape)

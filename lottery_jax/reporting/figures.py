@@ -9,7 +9,12 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 from lottery_jax.analysis import cost as costs
-from lottery_jax.reporting import compare_figures, plotting, ticket_figures
+from lottery_jax.reporting import (
+    compare_figures,
+    plotting,
+    theory_figures,
+    ticket_figures,
+)
 from lottery_jax.reporting.results import Results, new_folder
 
 AXIS_LABELS = {
@@ -23,11 +28,18 @@ AXIS_LABELS = {
 }
 
 
+OWN = {"sample_complexity": theory_figures.of_run}
+"""Name of an algorithm -> what draws its figures, where it has others than the rest."""
+
+
 def draw(results: Results) -> list[Path]:
     """Draws the figures of every run into its folder `figures`; returns the PNGs."""
+    name = results.config["algorithm"]["name"]
+    if name in OWN:
+        return _save(results, "figures", OWN[name](results))
     suffix = _suffix(results)
     more = {}
-    if results.config["algorithm"]["name"] == "compare":
+    if name == "compare":
         if _has(results.summary, "recall"):
             more["recovery"] = compare_figures.recovery(results)
         if results.summary.lane.str.contains("/").any():
@@ -50,6 +62,8 @@ def draw_more(results: Results) -> list[Path]:
     What a run has no numbers for is left out.
     """
     summary, algorithm = results.summary, results.config["algorithm"]
+    if algorithm["name"] in OWN:
+        return []
     is_imp = algorithm["name"] == "imp"  # others train and prune in one
     one = algorithm["name"] != "compare"  # ticket for a replicate
 

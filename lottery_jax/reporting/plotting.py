@@ -23,6 +23,7 @@ STYLES = {
     "shuffle": {"color": "#009E73", "marker": "D", "linestyle": ":"},
     "dense": {"color": "#56B4E9", "marker": "P", "linestyle": (0, (8, 2))},
     "gradual": {"color": "#E69F00", "marker": "H", "linestyle": (0, (1, 1))},
+    "over_wide": {"color": "#0072B2", "marker": "X", "linestyle": (0, (4, 1))},
 }
 
 COLORS = ("#CC79A7", "#E69F00", "#56B4E9", "#D55E00", "#0072B2", "#009E73", "#000000")
