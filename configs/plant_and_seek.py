@@ -76,6 +76,7 @@ def ticket(config):
     config.data.name = "digits"
     config.data.standardize = "mean_std"
     config.data.validation_size = 200
+    config.data.test_size = 500
     config.planting.target = ""  # --config.planting.target=RUN
     config.model.hidden = (600, 200)
     config.train.steps = 1000

@@ -22,6 +22,7 @@ from lottery_jax import config as configs
 
 def get_config(arg=None):
     config = configs.default("compare")
+    config.data.test_size = 500
     config.model.name = "lenet_300_100"
     config.model.initializer = "kaiming_normal"
     config.train.steps = 1000
@@ -48,6 +49,7 @@ def get_config(arg=None):
 def mnist(config):
     config.data.name = "mnist"
     config.data.validation_size = 5000
+    config.data.test_size = None
     config.train.steps = 2000
     config.train.eval_every = 100
 
