@@ -28,6 +28,7 @@ CONFIGS = {
     ],
     "quickstart.py": [],
     "theys.py": ["fair", "published", "short"],
+    "topologies.py": ["few", "many", "parallel"],
     "xor.py": [],
     "zhou_fc.py": [*SCORES, "untrained", "supermask", "supermask_rescaled"],
 }

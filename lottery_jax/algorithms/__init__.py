@@ -4,6 +4,7 @@ from lottery_jax.algorithms.compare import compare
 from lottery_jax.algorithms.gradual import gradual
 from lottery_jax.algorithms.imp import imp
 from lottery_jax.algorithms.supermask import supermask
+from lottery_jax.algorithms.topologies import topologies
 
 __all__ = ["ALGORITHMS"]
 
@@ -12,5 +13,6 @@ ALGORITHMS = {
     "gradual": gradual,
     "imp": imp,
     "supermask": supermask,
+    "topologies": topologies,
 }
 """Name -> factory of an `Algorithm`; its keyword arguments are the config's fields."""
