@@ -49,7 +49,8 @@ class Results(NamedTuple):
       ladder: per round, group -> weights kept.
       summary: one row per round x lane x sample x replicate. Losses in nats, accuracies
         and density in [0, 1], steps in optimizer steps, `seconds` of the whole round;
-        `live_weights` and `flops` as in `analysis/cost.py`.
+        `live_weights` and `flops` as in `analysis/cost.py`; `empty_layers`: kernels of
+        which nothing is kept.
       curves: one row per evaluation; no training loss at the step training starts from.
       certificates: one dict per round.
       weights: of the first ticket of every round whose mask was made from a training,

@@ -20,13 +20,18 @@ def of_round(info: RoundInfo, columns: dict) -> tuple[pd.DataFrame, pd.DataFrame
     labels = pd.DataFrame(info.labels)
     labels.insert(0, "round", info.round)
     leaves = masks.named_leaves(info.mask)
-    kept = [leaves[name] for name in masks.prunable_names(info.prunable)]
-    num_kept = sum(np.sum(leaf, tuple(range(1, leaf.ndim))) for leaf in kept)
+    names = masks.prunable_names(info.prunable)
+    kept = [leaves[name] for name in names]
+    by_leaf = {
+        name: np.sum(leaves[name], tuple(range(1, leaves[name].ndim))) for name in names
+    }
+    num_kept = sum(by_leaf.values())
     found = jax.device_get(info.trained.summary)
     losses = [values for name, values in found.items() if name.endswith("loss")]
     summary = labels.assign(
         density=num_kept / sum(leaf[0].size for leaf in kept),
         kept=num_kept,
+        empty_layers=sum(by_leaf[n] == 0 for n in names if n.endswith("kernel")),
         **found,
         diverged=~np.isfinite(losses).all(axis=0),
         **columns,
