@@ -9,6 +9,7 @@ from absl import flags
 import lottery_jax
 from lottery_jax import config as configs
 from lottery_jax import experiment
+from lottery_jax.algorithms.compare import lane_names
 from lottery_jax.errors import ConfigError, LotteryError
 from lottery_jax.reporting import figures
 from lottery_jax.tickets import SCORES
@@ -18,6 +19,7 @@ CONFIGS = {
     "conv_cifar10.py": ["conv_2", "conv_4", "conv_6"],
     "lenet_mnist.py": ["iclr2019", "google_code_2018", "openlth_default", "one_shot"],
     "lth_api.py": ["one_shot", "iterative", "session", "robust"],
+    "plant_and_seek.py": ["circle", "helix", "relu", "faithful", "loud", "sanity"],
     "pruning_at_init.py": [
         "synflow",
         "snip",
@@ -29,6 +31,7 @@ CONFIGS = {
     ],
     "quickstart.py": [],
     "sample_complexity.py": ["gradient_descent"],
+    "sanity_checks.py": ["mnist"],
     "theys.py": ["fair", "published", "short"],
     "topologies.py": ["few", "many", "parallel"],
     "xor.py": [],
@@ -68,9 +71,11 @@ SMOKES = [
     "conv_cifar10.py:conv_2,smoke",
     *(f"lenet_mnist.py:{preset},smoke" for preset in ("iclr2019", "openlth_default")),
     "lth_api.py:iterative,session,smoke",
+    "plant_and_seek.py:helix,sanity,smoke",
     "pruning_at_init.py:synflow,smoke",
     "quickstart.py:smoke",
     "sample_complexity.py:smoke",
+    "sanity_checks.py:smoke",
     "theys.py:published,smoke",
     "xor.py:smoke",
     "zhou_fc.py:large_final_same_sign,untrained,smoke",
@@ -84,11 +89,15 @@ def test_every_smoke_form_runs(path, tmp_path):
     found = experiment.run(config, tmp_path)
     summary = found.summary
     assert summary["round"].max() == len(found.ladder) - 1
-    assert set(summary.lane) - {"gradual", "over_wide"} == {
-        "ticket", *(name for name in config.controls if config.controls[name])
-    }  # fmt: skip
+    algorithm, controls = config.algorithm, config.controls
+    lanes = {"ticket", *(name for name in controls if controls[name])}
+    if algorithm.name == "compare":
+        lanes = {"dense", *lane_names(algorithm.methods, algorithm.checks, controls)}
+    more = {"gradual", "over_wide", "planted"}
+    assert set(summary.lane) - more == lanes
     assert not summary.diverged.any()
-    drawn = 4 + config.algorithm.get("pretrain", False)  # as PNG and PDF
+    drawn = 4 + algorithm.get("pretrain", False)  # as PNG and PDF
+    drawn += len({"recall"} & {*summary}) + any(summary.lane.str.contains("/"))
     if config.algorithm.name in figures.OWN:
         drawn = len(figures.OWN[config.algorithm.name](found))
     assert len(list((tmp_path / "figures").iterdir())) == 2 * drawn
