@@ -13,6 +13,7 @@ from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.compare import CHECKS as COMPARE_CHECKS
 from lottery_jax.algorithms.compare import METHODS, lane_names
 from lottery_jax.algorithms.gradual import LANE
+from lottery_jax.algorithms.topologies import DENSE, DENSE_INIT
 from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
 from lottery_jax.errors import ConfigError, LotteryError, nearest
@@ -22,10 +23,12 @@ from lottery_jax.tickets import (
     CONTROLS,
     FREEZES,
     LADDERS,
+    LAWS,
     REINITS,
     REWINDS,
     SCOPES,
     SCORES,
+    TOPOLOGIES,
 )
 from lottery_jax.tickets.controls import OF_THE_MASK
 from lottery_jax.tickets.planting import MODES
@@ -58,7 +61,10 @@ def default(algorithm: str = "imp") -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.name = "mlp"
-    config.model.hidden = config_dict.placeholder(tuple)  # widths (mlp, committee)
+    config.model.hidden = config_dict.placeholder(tuple)  # mlp, committee, cascade
+    # Linear stages of a hidden layer, and parallel chains of them (cascade only).
+    config.model.stages = config_dict.placeholder(int)
+    config.model.branches = config_dict.placeholder(int)
     config.model.initializer = "glorot_normal"  # of kernels; biases start at 0
 
     config.model.prune_biases = False  # as kernels are
@@ -204,12 +210,24 @@ def _supermask() -> ConfigDict:
     return fields
 
 
+def _topologies() -> ConfigDict:
+    fields = ConfigDict()
+    fields.name = "topologies"
+    fields.topologies = ("butterfly", "random_regular", "random")  # side by side
+    fields.degrees = (2, 4, 8)  # weights of a node in every stage, one per round
+    fields.law = "sparse_xavier"  # of initial weights: sparse_xavier, sparse_he
+    # Beside every topology a lane that starts from model.initializer's dense stages.
+    fields.dense_init = True
+    return fields
+
+
 FIELDS = {
     "compare": _compare,
     "gradual": _gradual,
     "imp": _imp,
     "sample_complexity": _sample_complexity,
     "supermask": _supermask,
+    "topologies": _topologies,
 }
 """Name of an algorithm -> its fields."""
 
@@ -270,11 +288,17 @@ def validate(config: ConfigDict) -> None:
             problem = (
                 f"{config.model.name} has widths of its own; {config.model.hidden}"
             )
-            raise ConfigError("model.hidden", f"{problem} is for mlp")
+            raise ConfigError("model.hidden", f"{problem} is for mlp and cascade")
         for width in config.model.hidden:
             if not isinstance(width, int) or width < 1:
                 problem = f"{config.model.hidden}: widths are positive integers"
                 raise ConfigError("model.hidden", problem)
+    for field in ("stages", "branches"):
+        if config.model[field] is not None:
+            if field not in takes:
+                problem = f"{config.model[field]}: is for cascade"
+                raise ConfigError(f"model.{field}", problem)
+            _at_least(config, f"model.{field}", 1)
 
     train = config.train
     _choice(config, "train.optimizer", OPTIMIZERS)
@@ -312,11 +336,7 @@ def validate(config: ConfigDict) -> None:
             problem = f"no such control; {nearest(name, CONTROLS)}"
             raise ConfigError(f"controls.{name}", problem)
         _at_least(config, f"controls.{name}", 0)
-    lanes = ["ticket", *(name for name, number in config.controls.items() if number)]
-    later = [LANE] if config.algorithm.name == "gradual" else []
-    if config.algorithm.name == "compare":
-        algorithm, lanes = config.algorithm, ["dense"]
-        later = lane_names(algorithm.methods, algorithm.checks, config.controls)
+    lanes, later = _lanes(config)
     last = LAST_ROUND[config.algorithm.name](config.algorithm)
     claims.validate(config.claims, lanes, last, later=later)
     _check_planting(config)
@@ -525,6 +545,37 @@ def _check_supermask(config: ConfigDict):
         raise ConfigError("train.execution", "sparse: every weight takes part here")
 
 
+def _check_topologies(config: ConfigDict):
+    algorithm = config.algorithm
+    if not algorithm.topologies:
+        raise ConfigError("algorithm.topologies", "expected at least one")
+    for name in algorithm.topologies:
+        if name not in TOPOLOGIES:
+            problem = f"no {name!r}; {nearest(name, TOPOLOGIES)}"
+            raise ConfigError("algorithm.topologies", problem)
+    if not algorithm.degrees:
+        raise ConfigError("algorithm.degrees", "expected one for every round")
+    for field in ("topologies", "degrees"):
+        if len(set(algorithm[field])) < len(algorithm[field]):
+            problem = f"{algorithm[field]}: one of them is there twice"
+            raise ConfigError(f"algorithm.{field}", problem)
+    _choice(config, "algorithm.law", LAWS)
+
+
+def _lanes(config: ConfigDict) -> tuple[list[str], list[str]]:
+    """Lanes that a claim may be about: from round 0 on, and from round 1 on."""
+    algorithm = config.algorithm
+    if algorithm.name == "topologies":
+        controls = [f"{name}/{DENSE_INIT}" for name in algorithm.topologies]
+        controls = controls if algorithm.dense_init else []
+        return [DENSE], [*algorithm.topologies, *controls]
+    if algorithm.name == "compare":
+        names = lane_names(algorithm.methods, algorithm.checks, config.controls)
+        return [DENSE], names
+    controls = [name for name, number in config.controls.items() if number]
+    return ["ticket", *controls], [LANE] if algorithm.name == "gradual" else []
+
+
 def _check_measured(config: ConfigDict):
     """Claims about columns that the run will have, of lanes that have them."""
     controls = {name for name, number in config.controls.items() if number}
@@ -557,6 +608,7 @@ CHECKS = {
     "imp": _check_imp,
     "sample_complexity": _check_sample_complexity,
     "supermask": _check_supermask,
+    "topologies": _check_topologies,
 }
 """Name of an algorithm -> what its fields may be."""
 
@@ -566,6 +618,7 @@ LAST_ROUND = {
     "imp": lambda fields: fields.rounds,
     "sample_complexity": lambda fields: len(fields.kept_per_unit) - 1,
     "supermask": lambda fields: len(fields.initial_logits) - 1,
+    "topologies": lambda fields: len(fields.degrees),
 }
 """Name of an algorithm -> number of the last round."""
 

@@ -105,11 +105,13 @@ def _rounds(algorithm: Algorithm, measure: Callable, roots, workdir: Path, done:
         certificate = certify(info)
         seconds = time.perf_counter() - start
         compiling = cache.compile_seconds() - compiled
-        more = measure(info) | {"seconds": seconds}
-        for layer in certificate["empty_layers"]:
-            progress.say(f"note: nothing is left of {layer} in a ticket of this round")
+        found = measure(info) | {"seconds": seconds}
+        if empty := certificate["empty_layers"]:
+            more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+            layers = ", ".join(empty[:3]) + more
+            progress.say(f"note: nothing is left of {layers} in a ticket of this round")
         summary = hosts.from_first(
-            results.commit, workdir, info, state, certificate, more
+            results.commit, workdir, info, state, certificate, found
         )
         left = (time.perf_counter() - start) * (last - number)
         much = compiling > seconds / 10

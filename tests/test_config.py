@@ -30,6 +30,7 @@ CONFIGS = {
     "quickstart.py": [],
     "sample_complexity.py": ["gradient_descent"],
     "theys.py": ["fair", "published", "short"],
+    "topologies.py": ["few", "many", "parallel"],
     "xor.py": [],
     "zhou_fc.py": [*SCORES, "untrained", "supermask", "supermask_rescaled"],
 }

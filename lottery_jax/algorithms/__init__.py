@@ -5,6 +5,7 @@ from lottery_jax.algorithms.gradual import gradual
 from lottery_jax.algorithms.imp import imp
 from lottery_jax.algorithms.sample_complexity import sample_complexity
 from lottery_jax.algorithms.supermask import supermask
+from lottery_jax.algorithms.topologies import topologies
 
 __all__ = ["ALGORITHMS"]
 
@@ -14,5 +15,6 @@ ALGORITHMS = {
     "imp": imp,
     "sample_complexity": sample_complexity,
     "supermask": supermask,
+    "topologies": topologies,
 }
 """Name -> factory of an `Algorithm`; its keyword arguments are the config's fields."""

@@ -14,6 +14,7 @@ from lottery_jax.reporting import (
     plotting,
     theory_figures,
     ticket_figures,
+    topology_figures,
 )
 from lottery_jax.reporting.results import Results, new_folder
 
@@ -31,6 +32,9 @@ AXIS_LABELS = {
 OWN = {"sample_complexity": theory_figures.of_run}
 """Name of an algorithm -> what draws its figures, where it has others than the rest."""
 
+OF_METHODS = ("compare", "topologies")
+"""Algorithms with several kinds of tickets in a round."""
+
 
 def draw(results: Results) -> list[Path]:
     """Draws the figures of every run into its folder `figures`; returns the PNGs."""
@@ -44,6 +48,9 @@ def draw(results: Results) -> list[Path]:
             more["recovery"] = compare_figures.recovery(results)
         if results.summary.lane.str.contains("/").any():
             more["checks"] = compare_figures.checks(results)
+    if name == "topologies":
+        more["topologies"] = topology_figures.topologies(results)
+    if name in OF_METHODS:
         results = _of_methods(results)
     figures = {
         f"test_{suffix}": against_density(results, f"early_stop_test_{suffix}"),
@@ -65,7 +72,7 @@ def draw_more(results: Results) -> list[Path]:
     if algorithm["name"] in OWN:
         return []
     is_imp = algorithm["name"] == "imp"  # others train and prune in one
-    one = algorithm["name"] != "compare"  # ticket for a replicate
+    one = algorithm["name"] not in OF_METHODS  # ticket for a replicate
 
     chosen = {
         ticket_figures.degrees: one,
@@ -160,15 +167,22 @@ def validation_curves(results: Results) -> Figure:
     rounds = plotting.evenly(curves["round"], 6)
     density = results.summary.groupby("round").density.first()
     lanes = list(dict.fromkeys(curves.lane))
-    figure, panels = plotting.panels(len(lanes))
+
+    def label_of(number):
+        return f"{100 * density[number]:.3g} %"
+
+    columns = min(len(lanes), 6)
+    figure, panels = plotting.panels(columns, -(-len(lanes) // columns))
+    for axes in panels[len(lanes) :]:
+        axes.set_visible(False)
     means = []
-    for lane, axes in zip(lanes, panels, strict=True):
+    for lane, axes in zip(lanes, panels, strict=False):
         looks = plotting.shades(len(rounds))
         for number, (color, dashes) in zip(rounds, looks, strict=True):
             rows = curves[(curves["round"] == number) & (curves.lane == lane)]
             look = {"color": color, "linestyle": dashes}
-            label = f"{100 * density[number]:.3g} %"
             if len(rows):
+                label = label_of(number)
                 means.append(
                     plotting.band(axes, rows, "step", "validation_loss", look, label)
                 )
@@ -181,8 +195,13 @@ def validation_curves(results: Results) -> Figure:
         panels[0].set_ylim(shown.min() / 1.4, shown.max() * 1.4)
         plotting.plain_log(panels[0].yaxis)
     panels[0].set_ylabel("validation loss")
-    panels[-1].legend(
-        *panels[0].get_legend_handles_labels(),
+    # Not every lane is there in every round.
+    shown = [axes.get_legend_handles_labels() for axes in panels]
+    handles = {name: line for pair in shown for line, name in zip(*pair, strict=True)}
+    names = [label for label in map(label_of, rounds) if label in handles]
+    panels[len(lanes) - 1].legend(
+        [handles[name] for name in names],
+        names,
         frameon=False,
         handlelength=3.5,
         title="weights remaining",

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from lottery_jax.algorithms.compare import METHODS
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting.results import Results
-from lottery_jax.tickets import CONTROLS
+from lottery_jax.tickets import CONTROLS, TOPOLOGIES
 
 STYLES = {
     "ticket": {"color": "#000000", "marker": "o", "linestyle": "-"},
@@ -43,6 +43,8 @@ def style(lane: str) -> dict:
     if lane in METHODS:
         place = list(METHODS).index(lane)
         return layer_style(place)
+    if lane in TOPOLOGIES:
+        return layer_style(sorted(TOPOLOGIES).index(lane))
     base = lane.removesuffix("_signed")
     others = sorted({name.removesuffix("_signed") for name in CONTROLS} | {base})
     place = others.index(base)

@@ -8,14 +8,17 @@ from lottery_jax.tickets.rewinding import REWINDS
 from lottery_jax.tickets.schedules import LADDERS
 from lottery_jax.tickets.scores import SCORES
 from lottery_jax.tickets.selection import SCOPES
+from lottery_jax.tickets.topology import LAWS, TOPOLOGIES
 
 __all__ = [
     "ALLOCATIONS",
     "CONTROLS",
     "FREEZES",
     "LADDERS",
+    "LAWS",
     "REINITS",
     "REWINDS",
     "SCOPES",
     "SCORES",
+    "TOPOLOGIES",
 ]
