@@ -143,7 +143,9 @@ def against_density(results: Results, column: str) -> Figure:
     ]
     if "dense" not in pruned:
         whole = summary.lane.isin(["dense", "ticket"]) & (summary.density == 1)
-        plotting.level(axes, scale * summary[column][whole].mean(), "dense")
+        height = scale * summary[column][whole].mean()
+        means.append(np.array([height]))  # within what is shown
+        plotting.level(axes, height, "dense")
     planted = summary[summary.lane == "planted"]
     plotting.level(axes, scale * planted[column].mean(), "planted, trained")
     plotting.fit(axes, means, 100 if scale == 100 else np.inf)

@@ -60,26 +60,37 @@ def topologies(results: Results) -> Figure:
 
 
 def against_reconstruction(table: pd.DataFrame) -> Figure:
-    """Test accuracy in percent against reconstruction error, a colour per topology.
+    """Test accuracy in percent against reconstruction error, a look per topology.
 
     Args:
-      table: one row per point with columns lane (a topology), stages, error, mean, low,
-        high. The number of stages stands beside each point.
+      table: one row per point with columns lane (a topology), weights, stages, error,
+        mean, low, high. Every number of weights has a panel in which there are several
+        numbers of stages, and these stand beside the points.
     """
-    figure, (axes,) = plotting.panels(1)
-    for lane, rows in table.groupby("lane", sort=True):
-        look = plotting.style(lane)
-        spread = [rows["mean"] - rows.low, rows.high - rows["mean"]]
-        axes.errorbar(
-            rows.error, rows["mean"], yerr=spread, color=look["color"],
-            fmt=look["marker"], markersize=5, linewidth=1, label=lane,
-        )  # fmt: skip
-        for row in rows.itertuples():
-            axes.annotate(
-                str(row.stages), (row.error, row.mean), xytext=(5, 3),
-                textcoords="offset points", fontsize=7, color="0.3",
+    several = table.groupby("weights").stages.nunique() > 1
+    sizes = several.index[several]
+    figure, panels = plotting.panels(len(sizes), share=False)
+    handles = {}
+    for size, axes in zip(sizes, panels, strict=True):
+        for lane, rows in table[table.weights == size].groupby("lane"):
+            look = plotting.style(lane)
+            spread = [rows["mean"] - rows.low, rows.high - rows["mean"]]
+            handles[lane] = axes.errorbar(
+                rows.error, rows["mean"], yerr=spread, color=look["color"],
+                fmt=look["marker"], markersize=5, linewidth=1,
             )  # fmt: skip
-    axes.set_xlabel("reconstruction error of random dense matrices")
-    axes.set_ylabel("test accuracy (%)")
-    axes.legend(frameon=False, fontsize=8)
+            for row in rows.itertuples():
+                axes.annotate(
+                    str(row.stages), (row.error, row.mean), xytext=(5, 3),
+                    textcoords="offset points", fontsize=7, color="0.3",
+                )  # fmt: skip
+        axes.set_title(f"{size} weights a cascade", fontsize=9)
+        axes.set_xlabel("reconstruction error")
+        axes.set_ylim(table.low.min() - 1, min(100, table.high.max() + 1))
+    panels[0].set_ylabel("test accuracy (%)")
+    names = sorted(handles)
+    panels[0].legend(
+        [handles[name] for name in names], names, frameon=False, fontsize=8,
+        loc="lower left",
+    )  # fmt: skip
     return figure

@@ -119,16 +119,26 @@ def of_run(results: lottery_jax.reporting.results.Results) -> list[dict]:
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's rank correlation of error and accuracy, its mean over replicates."""
+    """Spearman's rank correlation of error and accuracy, its mean over replicates.
+
+    Of all points, of those with as many weights, and of those with as many weights and
+    stages, the last averaged over groups of at least five.
+    """
+    by_weights = {size: [own] for size, own in table.groupby("weights") if len(own) > 5}
+    both = [own for _, own in table.groupby(["weights", "stages"]) if len(own) > 4]
+    groups = {"all": [table], **by_weights, "as many weights and stages": both}
     rows = []
-    sizes = {str(size): own for size, own in table.groupby("weights") if len(own) > 5}
-    for name, own in {"all": table, **sizes}.items():
-        accuracies = np.stack(own.accuracies.to_list())
-        each = [spearmanr(own.error, column).statistic for column in accuracies.T]
-        of_means = spearmanr(own.error, own["mean"]).statistic
-        rows.append((name, len(own), of_means, *confidence_interval(each)))
-    names = ["weights", "points", "of_means", "by_replicate", "low", "high"]
-    return pd.DataFrame(rows, columns=names)
+    for name, parts in groups.items():
+        each = np.mean([rank_correlation(own) for own in parts], 0)
+        points = sum(len(own) for own in parts)
+        rows.append((name, points, *confidence_interval(each)))
+    return pd.DataFrame(rows, columns=["weights", "points", "mean", "low", "high"])
+
+
+def rank_correlation(table: pd.DataFrame) -> list[float]:
+    """Of error and accuracy over the rows, one number per replicate."""
+    accuracies = np.stack(table.accuracies.to_list())
+    return [spearmanr(table.error, column).statistic for column in accuracies.T]
 
 
 def versus_random_regular(table: pd.DataFrame) -> pd.DataFrame:
