@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from lottery_jax import config as configs
@@ -19,8 +20,8 @@ from lottery_jax.analysis.reconstruction import (
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
 from lottery_jax.models.cascade import layout, with_stages
+from lottery_jax.reporting import figures, topology_figures
 from lottery_jax.reporting import results as stored
-from lottery_jax.reporting import topology_figures
 from lottery_jax.tickets import LAWS, TOPOLOGIES, masks
 from lottery_jax.tickets.topology import count_paths, draw, sparse_xavier
 from tests import helpers
@@ -345,6 +346,44 @@ def test_the_smoke_form_runs_and_draws(tmp_path):
         points = [container.lines[0].get_xydata()[0] for container in panel.containers]
         expected = [[means[name + suffix], place] for place, name in enumerate(names)]
         np.testing.assert_allclose(points, expected)
+
+
+def test_accuracy_against_reconstruction_at_equal_weights():
+    names = ["lane", "weights", "stages", "error", "mean", "low", "high"]
+    rows = [
+        ("butterfly", 768, 6, 0.7, 93.0, 92.0, 94.0),
+        ("kautz", 768, 3, 0.6, 95.0, 94.0, 97.0),
+        ("kautz", 960, 3, 0.5, 96.0, 95.0, 97.0),
+        ("torus", 960, 3, 0.6, 95.0, 94.0, 96.0),
+    ]
+    table = pd.DataFrame(rows, columns=names)
+    # Only where there are several numbers of stages.
+    (axes,) = topology_figures.against_reconstruction(table).axes
+    assert axes.get_title() == "768 weights a cascade"
+    points = [tuple(x.lines[0].get_xydata()[0]) for x in axes.containers]
+    assert points == [(0.7, 93.0), (0.6, 95.0)]
+    ends = [x.lines[2][0].get_segments()[0][:, 1].tolist() for x in axes.containers]
+    assert ends == [[92.0, 94.0], [94.0, 97.0]]
+    assert [text.get_text() for text in axes.texts] == ["6", "3"]
+
+
+def test_many_lanes_stand_in_rows_of_panels():
+    curves = pd.DataFrame(
+        [
+            (number, f"m{lane}", replicate, step, 2.0 - number - 0.1 * step)
+            for number, lane, replicate, step in np.ndindex(2, 8, 2, 3)
+            if (lane > 0) == number
+        ],
+        columns=["round", "lane", "replicate", "step", "validation_loss"],
+    )
+    summary = pd.DataFrame({"round": [0, 1], "density": [1.0, 0.25]})
+    config = tiny_config().to_dict()
+    run = stored.Results(None, config, {}, [], summary, curves, [], None)
+    axes = figures.validation_curves(run).axes
+    assert [panel.get_visible() for panel in axes] == [True] * 8 + [False] * 4
+    assert [panel.get_title() for panel in axes[:8]] == [f"m{i}" for i in range(8)]
+    legend = [text.get_text() for text in axes[7].get_legend().get_texts()]
+    assert legend == ["100 %", "25 %"]
 
 
 def test_a_round_is_the_same_from_its_state(rounds):
