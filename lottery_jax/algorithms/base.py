@@ -103,12 +103,20 @@ def scoring_batches(
     return Split(np.asarray(examples.x)[chosen], np.asarray(examples.y)[chosen])
 
 
-def truths(model: Model, roots: dict[str, Key], replicates: int) -> Truth | None:
-    """What is planted in the networks of all replicates, leaves [R, ...]."""
+def make_truths(
+    model: Model, replicates: int
+) -> Callable[[dict[str, Key]], Truth | None]:
+    """`truths(roots)`: what is planted in all replicates, leaves [R, ...], or None."""
     if model.truth is None:
-        return None
-    keys = [rng.stream(roots, "init", replicate) for replicate in range(replicates)]
-    return jax.vmap(model.truth)(jnp.stack(keys))
+        return lambda roots: None
+
+    @jax.jit
+    def truths(roots):
+        return jax.vmap(lambda i: model.truth(rng.stream(roots, "init", i)))(
+            jnp.arange(replicates)
+        )
+
+    return truths
 
 
 def check_scores(score: str, number: int, broken: jax.Array):

@@ -27,9 +27,9 @@ from lottery_jax.algorithms.base import (
     MakeRun,
     RoundInfo,
     check_scores,
+    make_truths,
     scoring_batches,
     stack,
-    truths,
     with_controls,
 )
 from lottery_jax.data.corruption import CORRUPTIONS
@@ -217,6 +217,7 @@ def compare(
             problem = f"{score_examples}: the training split has {len(data.train.x)}"
             raise ConfigError("algorithm.score_examples", problem)
 
+    truths = make_truths(model, replicates)
     numbers = jnp.arange(replicates)
     steps = jnp.array(grid({}, 0))
     hypers = {
@@ -248,6 +249,7 @@ def compare(
         # Committed to a device like all that training returns, or round 1 recompiles.
         return jax.device_put(state, jax.local_devices()[0])
 
+    @functools.partial(jax.jit, static_argnums=1)
     def keys(state: CompareState, name: str) -> Key:
         return jax.vmap(
             lambda replicate: rng.stream(state.roots, name, replicate, state.round)
@@ -315,14 +317,18 @@ def compare(
         return {group: jnp.array([keep[group] for keep in way]) for group in after}
 
     @jax.jit
-    def beside(lane: Lane, parts: dict) -> Lane:
-        """Tickets [R, ...] with their controls: [1 + controls, R, ...]."""
+    def beside(lane: Lane, parts: dict) -> list[Lane]:
+        """The controls of tickets [R, ...], in the order of `controls`."""
 
         def one(lane, parts):
             own = context(parts)._replace(mask=lane.mask, lane=lane)
             return with_controls(own, controls)
 
-        return jax.vmap(one, out_axes=1)(lane, parts)
+        drawn = jax.vmap(one, out_axes=1)(lane, parts)
+        number = 1 + sum(controls.values())
+        return [
+            jax.tree.map(lambda leaf, at=at: leaf[at], drawn) for at in range(1, number)
+        ]
 
     def prepare(state: CompareState, number: int):
         """Lanes [N, ...] with their labels; masks [R, ...] by strand."""
@@ -348,20 +354,17 @@ def compare(
                 continue
             ticket_lanes.append((strand.name, 0, lane))
             parts = contexts(state, "control", final, mask)
-            drawn = beside(lane, parts)
-            place = 0
+            drawn = iter(beside(lane, parts))
             for control, samples in controls.items():
                 for sample in range(samples):
-                    place += 1
-                    own = jax.tree.map(lambda leaf, at=place: leaf[at], drawn)
-                    more.append((f"{strand.name}/{control}", sample, own))
+                    more.append((f"{strand.name}/{control}", sample, next(drawn)))
         return joined([*ticket_lanes, *more], replicates), found
 
     def dense_round(state: CompareState):
         """The dense network, and the planted ticket where there is one."""
         order, full = keys(state, "order"), masks.full(state.init)
         lanes = [("dense", 0, Lane(state.init, full, order, hypers))]
-        truth = truths(model, state.roots, replicates)
+        truth = truths(state.roots)
         if truth is not None:
             mask = jax.tree.map(
                 lambda leaf, whole, may: leaf if may else whole,
@@ -418,7 +421,7 @@ def compare(
             old_mask=old_mask,
             trained=trained,
             start=0,
-            truth=truths(model, state.roots, replicates),
+            truth=truths(state.roots),
         )
         after = state._replace(
             round=state.round + 1, dense=dense, tickets=tickets_state
@@ -460,6 +463,7 @@ def joined(lanes: list[tuple], replicates: int) -> tuple[Lane, list[Label]]:
     return concatenate([lane for _, _, lane in lanes]), labels
 
 
+@jax.jit
 def concatenate(trees: list) -> Any:
     """Along the first axis."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), stack(trees))

@@ -25,8 +25,8 @@ from lottery_jax.algorithms.base import (
     check_scores,
     flatten_lanes,
     label_lanes,
+    make_truths,
     scoring_batches,
-    truths,
     with_controls,
 )
 from lottery_jax.errors import ConfigError
@@ -159,6 +159,7 @@ def imp(
         kernels = {name: leaves[name].shape for name in fractions}
         rungs = schedules.allocated(kernels, allocation, prune_fraction, rounds)
     labels = label_lanes(controls, replicates)
+    truths = make_truths(model, replicates)
 
     snapshots = {REWIND_POINT: rewind_step}
     run = make_run(snapshots=snapshots, keep_pruned=pruned != "zero")
@@ -310,7 +311,7 @@ def imp(
             keeps_pruned=pruned != "zero",
             trained_before=(state.start, state.final) if number and pretrain else None,
             filled=filled,
-            truth=truths(model, state.roots, replicates),
+            truth=truths(state.roots),
         )
         return advance(state, lanes, trained), info
 
