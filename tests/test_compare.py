@@ -231,6 +231,7 @@ def test_verdicts_on_what_a_method_depends_on():
             inverted=[0.50, 0.95, 0.99, 0.90],
             order=[0.890, 0.900, 0.895, 0.885],
             reshuffle=[np.nan, 0.9, 0.9, 0.9],
+            hybrid=[0.910, 0.921, 0.914, 0.905],
         )
     ).set_index("check")
     assert rows.verdict.to_dict() == {
@@ -239,11 +240,13 @@ def test_verdicts_on_what_a_method_depends_on():
         "inverted": sanity.UNDERPOWERED,
         "order": sanity.UNDERPOWERED,  # no width: four equal differences
         "reshuffle": sanity.UNDERPOWERED,
+        "hybrid": sanity.BETTER,
     }
     assert rows.difference["reinit"] == pytest.approx(4.975)
     assert rows.difference["reinit"] > rows.low["reinit"] > 4.5
     text = sanity.to_markdown(rows.reset_index())
-    assert "| **4.98 [" in text and "| (6.75 [" in text and "| -0.025 [" in text
+    assert "| **4.97 [" in text and "| (6.75 [" in text and "| -0.025 [" in text
+    assert "| *-1 [" in text
     assert sanity.to_markdown(sanity.table(summary_of([0.5, 0.6]))) == ""
 
 

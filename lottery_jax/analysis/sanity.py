@@ -13,7 +13,8 @@ from lottery_jax.analysis import statistics
 MARGIN = 0.5
 """Percentage points of accuracy (percent of the loss) that do not matter."""
 
-DEPENDS, INDEPENDENT, UNDERPOWERED = "depends on it", "does not", "underpowered"
+DEPENDS, INDEPENDENT = "depends on it", "does not"
+BETTER, UNDERPOWERED = "better without", "underpowered"
 
 
 def table(summary: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
@@ -28,8 +29,9 @@ def table(summary: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
       method, check, round, density (mean of the method's tickets), accuracy (test
       accuracy of the method in percent; or `loss`), difference (method less check,
       positive where the check does harm), its 95 % interval low to high, and the
-      verdict: `depends on it` where the interval lies above 0, `does not` where it lies
-      below the margin, `underpowered` else, and where a lane has diverged.
+      verdict: `depends on it` where the interval lies above 0, `better without` where
+      it lies below minus the margin, `does not` where it lies below the margin, and
+      `underpowered` else, and where a lane has diverged.
     """
     suffix = "accuracy" if "test_accuracy" in summary else "loss"
     scale = 100 if suffix == "accuracy" else 1
@@ -73,6 +75,8 @@ def verdict(low: float, high: float, margin: float) -> str:
         return UNDERPOWERED
     if low > 0:
         return DEPENDS
+    if high < -margin:
+        return BETTER
     return INDEPENDENT if high < margin else UNDERPOWERED
 
 
@@ -86,9 +90,10 @@ def to_markdown(rows: pd.DataFrame) -> str:
         "# What the methods depend on\n",
         f"What the test {suffix} at early stop loses by each check, in {unit}, with "
         "the 95 % interval over replicates: **bold** where the interval lies above 0 "
-        "(the method depends on it), plain where it lies below the margin of "
-        f"{MARGIN} (it does not), (in brackets) where there are too few replicates to "
-        "say. -: the check cannot change the method's masks.\n",
+        "(the method depends on it; in one cell of forty by chance), *slanted* where "
+        f"it lies below -{MARGIN} (the tickets are better without), plain where it "
+        f"lies below {MARGIN} (it does not), (in brackets) where there are too few "
+        "replicates to say. -: the check cannot change the method's masks.\n",
     ]
     checks = list(dict.fromkeys(rows.check))
     for density, at in rows.groupby("density", sort=False):
@@ -108,5 +113,8 @@ def to_markdown(rows: pd.DataFrame) -> str:
 
 
 def _cell(row) -> str:
-    text = f"{row.difference:.3g} [{row.low:.3g}, {row.high:.3g}]"
-    return {DEPENDS: f"**{text}**", UNDERPOWERED: f"({text})"}.get(row.verdict, text)
+    # Accuracies are float32: what is beyond the fourth decimal is rounding.
+    shown = (f"{round(x, 4) + 0.0:.3g}" for x in (row.difference, row.low, row.high))
+    text = "{} [{}, {}]".format(*shown)
+    marked = {DEPENDS: f"**{text}**", BETTER: f"*{text}*", UNDERPOWERED: f"({text})"}
+    return marked.get(row.verdict, text)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from lottery_jax.analysis import sanity
 from lottery_jax.reporting import plotting
@@ -10,6 +11,7 @@ from lottery_jax.reporting.results import Results
 MARKS = {
     sanity.DEPENDS: {"marker": "o", "color": "#D55E00"},
     sanity.INDEPENDENT: {"marker": "s", "color": "#0072B2"},
+    sanity.BETTER: {"marker": "D", "color": "#009E73"},
     sanity.UNDERPOWERED: {"marker": "o", "color": "0.6", "markerfacecolor": "white"},
 }
 
@@ -88,10 +90,12 @@ def checks(results: Results) -> Figure:
         axes.set_title(name, fontsize=9)
         axes.set_xlabel(unit, fontsize=8)
     panels[0].set_yticks(range(len(methods)), methods)
-    # The points decide the range, since some intervals are very wide.
-    finite = rows.difference[np.isfinite(rows.difference)]
-    room = max(0.25 * np.ptp(finite), 0.01) if len(finite) else 1
-    panels[0].set_xlim(finite.min() - room, finite.max() + room)
+    if unit == "percentage points":  # near 0 they matter as much as far away
+        panels[0].set_xscale("symlog", linthresh=1)
+        panels[0].set_xlim(-130, 130)
+        panels[0].set_xticks([-30, -3, 0, 3, 30])
+        panels[0].xaxis.set_major_formatter(plotting.PLAIN)
+        panels[0].xaxis.set_minor_locator(NullLocator())
     figure.legend(
         *panels[0].get_legend_handles_labels(),
         loc="outside right center", frameon=False, fontsize=8,
