@@ -142,8 +142,9 @@ def _imp() -> ConfigDict:
     # None: half of prune_fraction layerwise, the same globally; 0: never pruned.
     fields.output_prune_fraction = config_dict.placeholder(float)
     fields.scope = "layerwise"  # who competes: layerwise, global
-    # How a geometric ladder of all weights is divided among the layers, by their shapes
-    # alone; None: every layer by its own fraction.
+    # How a geometric ladder of all weights is divided among the layers: by their shapes
+    # alone, or as the last tickets of a run (its directory) have it; None: every layer
+    # by its own fraction.
     fields.allocation = config_dict.placeholder(str)
     fields.score = "magnitude"  # what to keep
     fields.rewind = "weights"  # what survivors are reset to
@@ -378,7 +379,8 @@ def _check_imp(config: ConfigDict):
     _choice(config, "algorithm.pruned", FREEZES)
     _choice(config, "algorithm.ladder", LADDERS)
     if algorithm.allocation is not None:
-        _choice(config, "algorithm.allocation", ALLOCATIONS)
+        if not (Path(algorithm.allocation) / "config.json").is_file():
+            _choice(config, "algorithm.allocation", ALLOCATIONS)
         others = {
             "scope": "layerwise",
             "ladder": "geometric",

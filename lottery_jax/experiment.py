@@ -21,7 +21,7 @@ from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS, with_biases
 from lottery_jax.reporting import progress, results
-from lottery_jax.tickets import masks, planting, targets
+from lottery_jax.tickets import allocation, masks, planting, targets
 from lottery_jax.training import execution, lanes, loop, losses, optimizers
 from lottery_jax.types import Dataset, Model, Task
 
@@ -273,6 +273,8 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
 
     grid = functools.partial(loop.evaluation_grid, settings.steps, settings.eval_every)
     options = config.algorithm.to_dict()
+    if options.get("allocation"):
+        options["allocation"] = _allocation(options["allocation"])
     return ALGORITHMS[options.pop("name")](
         task,
         make_run,
@@ -282,6 +284,15 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
         controls=config.controls.to_dict(),
         **options,
     )
+
+
+def _allocation(name: str) -> allocation.Allocation:
+    """By its name, or as dense as the layers of the last tickets of a run."""
+    if name in allocation.ALLOCATIONS:
+        return allocation.ALLOCATIONS[name]
+    last = len(results.load_results(name).certificates) - 1
+    found = results.load_masks(name, last)
+    return allocation.learned({layer: float(x.mean()) for layer, x in found.items()})
 
 
 def _seeds(config: ConfigDict) -> dict:

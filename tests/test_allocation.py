@@ -7,6 +7,7 @@ import pytest
 
 from lottery_jax import experiment
 from lottery_jax.errors import ConfigError
+from lottery_jax.reporting.results import load_masks
 from lottery_jax.tickets import ALLOCATIONS, schedules
 from tests import helpers
 
@@ -79,13 +80,13 @@ def test_densities_are_proportional_where_a_layer_is_not_full(name):
 
 @pytest.mark.parametrize("name", ALLOCATIONS)
 def test_no_layer_of_a_ladder_grows(name):
-    ladder = schedules.allocated(CONV_2, name, 0.2, 20)
+    ladder = schedules.allocated(CONV_2, ALLOCATIONS[name], 0.2, 20)
     for before, after in zip(ladder, ladder[1:], strict=False):
         assert all(after[layer] <= before[layer] for layer in CONV_2)
         drop = sum(before.values()) - sum(after.values())
         assert abs(drop / sum(before.values()) - 0.2) < 0.01
     with pytest.raises(ConfigError, match="would empty"):
-        schedules.allocated(CONV_2, name, 0.9, 8)
+        schedules.allocated(CONV_2, ALLOCATIONS[name], 0.9, 8)
 
 
 def test_a_run_keeps_what_is_allotted(tmp_path):
@@ -101,6 +102,36 @@ def test_a_run_keeps_what_is_allotted(tmp_path):
         assert (kernel.sum((1, 2)) == algorithm.ladder[number]["output/kernel"]).all()
     layerwise = helpers.tiny_algorithm(helpers.tiny_config())[1].ladder
     assert algorithm.ladder[2] != layerwise[2]
+
+
+def test_densities_are_learned_from_another_run(tmp_path):
+    """A random ticket with the profile that global magnitudes found."""
+    found = tmp_path / "found"
+    changes = {"algorithm__rounds": 2, "algorithm__prune_fraction": 0.6}
+    config = helpers.tiny_config(algorithm__scope="global", **changes)
+    experiment.run(config, found)
+    kept = {name: leaf.mean() for name, leaf in load_masks(found, 2).items()}
+    config = helpers.tiny_config(
+        algorithm__allocation=str(found), algorithm__score="random", **changes
+    )
+    ladder = helpers.tiny_algorithm(config)[1].ladder
+    whole = ladder[0]
+    assert [sum(rung.values()) for rung in ladder] == [1184, 474, 190]
+    for name in kept:
+        assert abs(ladder[2][name] - kept[name] * whole[name]) <= 1
+    other = helpers.tiny_config(
+        algorithm__allocation=str(found), model__hidden=(8, 8), **changes
+    )
+    with pytest.raises(ConfigError, match="algorithm.allocation: densities of"):
+        helpers.tiny_algorithm(other)
+
+
+def test_fewer_weights_than_layers_are_refused():
+    config = helpers.tiny_config(
+        algorithm__scope="global", algorithm__prune_fraction=0.999, algorithm__rounds=1
+    )
+    with pytest.raises(ConfigError, match="1 weights of 2 layers: one would be empty"):
+        helpers.tiny_algorithm(config)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from lottery_jax.algorithms.base import (
 )
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, pruning, schedules, selection
+from lottery_jax.tickets.allocation import Allocation
 from lottery_jax.tickets.freezing import FREEZES
 from lottery_jax.tickets.rewinding import REWINDS
 from lottery_jax.tickets.saliency import SALIENCIES
@@ -76,7 +77,7 @@ def imp(
     conv_prune_fraction: float | None = None,
     output_prune_fraction: float | None = None,
     scope: str = "layerwise",
-    allocation: str | None = None,
+    allocation: Allocation | None = None,
     score: str = "magnitude",
     rewind: str = "weights",
     rewind_step: int = 0,
@@ -105,8 +106,8 @@ def imp(
       output_prune_fraction: the same for the output layer; None: half of
         `prune_fraction` layerwise, `prune_fraction` globally; 0: never pruned.
       scope: name in `SCOPES`: who competes with whom.
-      allocation: name in `ALLOCATIONS`: how all weights kept are divided among the
-        layers, by their shapes alone; None: by the fractions.
+      allocation: how all weights kept are divided among the layers, one in
+        `ALLOCATIONS` or `learned`; None: by the fractions.
       score: name in `SCORES`: what to keep.
       rewind: name in `REWINDS`: what to reset survivors to.
       rewind_step: k of theta_k, an optimizer step.
@@ -158,6 +159,12 @@ def imp(
     else:
         kernels = {name: leaves[name].shape for name in fractions}
         rungs = schedules.allocated(kernels, allocation, prune_fraction, rounds)
+    for rung in rungs:
+        for group, names in groups.items():
+            depth = sum(name.endswith("kernel") for name in names)
+            if rung[group] < depth:
+                problem = f"{rung[group]} weights of {depth} layers: one would be empty"
+                raise ConfigError("algorithm.rounds", f"{problem}; take fewer rounds")
     labels = label_lanes(controls, replicates)
     truths = make_truths(model, replicates)
 

@@ -9,8 +9,13 @@ import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
+from lottery_jax.errors import ConfigError
+
 Shapes = Mapping[str, tuple[int, ...]]
 """Path of a kernel -> [in, out] or [height, width, in, out]."""
+
+Allocation = Callable[[Shapes, int], dict[str, int]]
+"""`allocation(shapes, num_keep) -> counts`."""
 
 OUTPUT_DENSITY = Fraction(3, 10)
 """Of the output layer under smart ratios."""
@@ -56,6 +61,18 @@ def smart_ratio(shapes: Shapes, num_keep: int) -> dict[str, int]:
     return _fill(hidden, num_keep - last, densities) | {output: last}
 
 
+def learned(densities: Mapping[str, float]) -> Allocation:
+    """In proportion to the densities that the layers of another ticket have."""
+
+    def allocation(shapes: Shapes, num_keep: int) -> dict[str, int]:
+        if set(shapes) != set(densities):
+            problem = f"densities of {sorted(densities)}, layers are {sorted(shapes)}"
+            raise ConfigError("algorithm.allocation", problem)
+        return _fill(shapes, num_keep, densities)
+
+    return allocation
+
+
 def _share(shapes: Shapes, num_keep: int, density: Callable) -> dict[str, int]:
     return _fill(shapes, num_keep, {name: density(s) for name, s in shapes.items()})
 
@@ -85,10 +102,10 @@ def _fill(shapes: Shapes, num_keep: int, densities: Mapping) -> dict[str, int]:
     return counts
 
 
-ALLOCATIONS = {
+ALLOCATIONS: dict[str, Allocation] = {
     "erdos_renyi": erdos_renyi,
     "erdos_renyi_kernel": erdos_renyi_kernel,
     "smart_ratio": smart_ratio,
     "uniform": uniform,
 }
-"""Name -> `allocation(shapes, num_keep) -> counts`."""
+"""Name -> allocation."""

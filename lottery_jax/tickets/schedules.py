@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from lottery_jax.errors import ConfigError
-from lottery_jax.tickets import allocation
+from lottery_jax.tickets.allocation import Allocation, Shapes
 
 Ladder = list[dict[str, int]]
 """Weights to keep: one dict per round (round 0 = dense), group of leaves -> count."""
@@ -63,7 +63,7 @@ def linear(
 
 
 def allocated(
-    shapes: allocation.Shapes, name: str, fraction: float, rounds: int
+    shapes: Shapes, divide: Allocation, fraction: float, rounds: int
 ) -> Ladder:
     """A geometric ladder of all weights, each rung divided among the layers.
 
@@ -71,14 +71,13 @@ def allocated(
 
     Args:
       shapes: path of a kernel -> its shape, in the order of the network.
-      name: in `ALLOCATIONS`.
+      divide: how so many weights are divided.
       fraction: of the kept weights of all layers to drop per round.
       rounds: rounds of pruning after the dense round 0.
 
     Raises:
       ConfigError: a round that would leave a layer without weights, or drop none.
     """
-    divide = allocation.ALLOCATIONS[name]
     sizes = {layer: math.prod(shape) for layer, shape in shapes.items()}
     total, ladder = sum(sizes.values()), [sizes]
     for _ in range(rounds):
