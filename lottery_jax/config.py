@@ -481,8 +481,8 @@ def _check_planting(config: ConfigDict):
     if config.model.name != "mlp" or config.model.hidden is None:
         problem = f"{config.model.name}: what is planted needs an mlp and its widths"
         raise ConfigError("model.name", problem)
-    if config.algorithm.name == "supermask":
-        problem = "supermask: learns a mask of other weights than those planted"
+    if config.algorithm.name not in ("compare", "imp"):
+        problem = f"{config.algorithm.name}: what is planted is for compare and imp"
         raise ConfigError("algorithm.name", problem)
     if planted.target in TARGETS:
         if config.data.name != planted.target:

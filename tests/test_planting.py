@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lottery_jax import config as configs
 from lottery_jax import data, experiment
 from lottery_jax.analysis import recovery
 from lottery_jax.errors import ConfigError
@@ -313,6 +314,7 @@ BAD = {
         {"model__hidden": (100, 100)} | {"planting__target": "RUN"},
     ],
     "planting.loudness": [{"planting__loudness": 0.0}, {"planting__loudness": -1.0}],
+    "algorithm.name": [{"algorithm": "supermask"}],
     "planting.mode": [{"planting__mode": "hidden"}],
     "planting.target": [{"planting__target": "helix"}, {"planting__target": "nowhere"}],
     "model.name": [{"model__name": "lenet_300_100", "model__hidden": None}],
@@ -342,8 +344,13 @@ def planted_config(**changes):
 def test_what_cannot_be_planted_is_refused(field, changes, found, tmp_path):
     if changes.get("planting__target") == "RUN":
         changes = changes | {"planting__target": str(found), "data__name": "digits"}
+    changes = dict(changes)
+    other = changes.pop("algorithm", None)
+    config = planted_config(**changes)
+    if other:
+        config.algorithm = configs.FIELDS[other]()
     with pytest.raises(ConfigError, match=rf"config\.{field}: "):
-        experiment.run(planted_config(**changes), tmp_path / "run")
+        experiment.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
