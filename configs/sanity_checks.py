@@ -5,7 +5,7 @@ initialisation train as well with their mask shuffled within layers, with fresh 
 or found on random labels; tickets of trained networks do not. LeNet-300-100 on digits;
 `mnist`: on MNIST, with 2,000 steps; `smoke`: seconds.
 
-Eleven methods (algorithms/compare.py) at 20, 10, 5 and 2 % of the weights, five
+Eleven methods (algorithms/methods.py) at 20, 10, 5 and 2 % of the weights, five
 replicates. Checks change what masks are found on (`random_labels`, `shuffled_pixels`,
 `half_data`) or how (`inverted` scores, `hybrid`: smart ratios per layer); controls
 change the ticket: `shuffle`, `reshuffle` (of kept values), `reinit`. The table stands

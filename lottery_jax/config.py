@@ -10,9 +10,9 @@ from pathlib import Path
 from ml_collections import ConfigDict, config_dict
 
 from lottery_jax.algorithms import ALGORITHMS
-from lottery_jax.algorithms.compare import CHECKS as COMPARE_CHECKS
-from lottery_jax.algorithms.compare import METHODS, lane_names
 from lottery_jax.algorithms.gradual import LANE
+from lottery_jax.algorithms.methods import CHECKS as COMPARE_CHECKS
+from lottery_jax.algorithms.methods import METHODS, lane_names
 from lottery_jax.algorithms.topologies import DENSE, DENSE_INIT
 from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
@@ -165,7 +165,7 @@ def _compare() -> ConfigDict:
     fields = ConfigDict()
     fields.name = "compare"
     fields.methods = ("random", "magnitude", "snip", "synflow", "imp")
-    fields.checks = ()  # what changes in how masks are found: algorithms/compare.py
+    fields.checks = ()  # what changes in how masks are found: algorithms/methods.py
     fields.densities = (0.5, 0.2, 0.1)  # kept of all prunable weights, one per round
     fields.iterations = 100  # prunings of a round, of methods that iterate
     fields.path = "exponential"  # how many each keeps: exponential, linear

@@ -7,7 +7,7 @@ import pytest
 
 from lottery_jax import config as configs
 from lottery_jax import experiment
-from lottery_jax.algorithms.compare import lane_names
+from lottery_jax.algorithms.methods import lane_names
 from lottery_jax.analysis import sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.data.corruption import CORRUPTIONS

@@ -9,7 +9,7 @@ from absl import flags
 import lottery_jax
 from lottery_jax import config as configs
 from lottery_jax import experiment
-from lottery_jax.algorithms.compare import lane_names
+from lottery_jax.algorithms.methods import lane_names
 from lottery_jax.errors import ConfigError, LotteryError
 from lottery_jax.reporting import figures
 from lottery_jax.tickets import SCORES

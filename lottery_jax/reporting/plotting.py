@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from lottery_jax.algorithms.compare import METHODS
+from lottery_jax.algorithms.methods import METHODS
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting.results import Results
 from lottery_jax.tickets import CONTROLS, TOPOLOGIES
