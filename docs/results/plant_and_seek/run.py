@@ -141,7 +141,9 @@ def main(folder):
         shutil.copy(folder / name / "figures/recovery.png", here / f"{name}.png")
     (here / "tables.md").write_text("\n".join(parts) + "\n")
     together = pd.concat(summaries, names=["run"]).reset_index("run")
-    means = together.groupby(["run", "round", "lane"], sort=False).mean("numeric")
+    means = together.groupby(["run", "round", "lane"], sort=False).mean(
+        numeric_only=True
+    )
     means = means.drop(columns=["replicate", "sample", "seconds", "diverged"])
     means.to_csv(here / "summary.csv", float_format="%.5g")
 
