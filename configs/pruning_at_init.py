@@ -9,7 +9,7 @@ layers, and fresh weights. `smoke`: seconds, on digits.
 
 Expect, as Frankle et al. (arXiv:2009.08576) find, that shuffling the masks within
 layers changes little: what these scores find is the profile of layers. Below 1 % of
-the weights it does matter: `synflow` and `snip` lead there, and lose a third of their
+the weights it does matter: `synflow` and `snip` lead there, and lose half of their
 accuracy when shuffled (docs/results/pruning_at_init).
 
     lottery --config=configs/pruning_at_init.py:snip --config.data.dir=DATA
