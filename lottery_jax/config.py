@@ -11,8 +11,7 @@ from ml_collections import ConfigDict, config_dict
 
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.gradual import LANE
-from lottery_jax.algorithms.methods import CHECKS as COMPARE_CHECKS
-from lottery_jax.algorithms.methods import METHODS, lane_names
+from lottery_jax.algorithms.methods import MASK_CHECKS, METHODS, lane_names
 from lottery_jax.algorithms.topologies import DENSE, DENSE_INIT
 from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
@@ -381,6 +380,9 @@ def _check_imp(config: ConfigDict):
     if algorithm.allocation is not None:
         if not (Path(algorithm.allocation) / "config.json").is_file():
             _choice(config, "algorithm.allocation", ALLOCATIONS)
+        if config.model.prune_biases:
+            problem = "shapes of kernels say how they are divided, biases have none"
+            raise ConfigError("model.prune_biases", f"True: {problem}")
         others = {
             "scope": "layerwise",
             "ladder": "geometric",
@@ -440,7 +442,7 @@ def _check_untrained(config: ConfigDict):
 
 def _check_compare(config: ConfigDict):
     algorithm = config.algorithm
-    for field, valid in {"methods": METHODS, "checks": COMPARE_CHECKS}.items():
+    for field, valid in {"methods": METHODS, "checks": MASK_CHECKS}.items():
         for name in algorithm[field]:
             if name not in valid:
                 problem = f"no {name!r}; {nearest(name, valid)}"
@@ -458,7 +460,7 @@ def _check_compare(config: ConfigDict):
     if config.model.prune_biases and (divided or "hybrid" in algorithm.checks):
         problem = "shapes of kernels say how they are divided, biases have none"
         raise ConfigError("model.prune_biases", f"True: {problem}")
-    if "dense" in algorithm.methods or config.controls.get("dense"):
+    if config.controls.get("dense"):
         raise ConfigError("controls.dense", "round 0 is the dense network here")
 
 
@@ -484,7 +486,16 @@ def _check_planting(config: ConfigDict):
     if config.algorithm.name not in ("compare", "imp"):
         problem = f"{config.algorithm.name}: what is planted is for compare and imp"
         raise ConfigError("algorithm.name", problem)
+    if planted.mode == "faithful" and planted.loudness != 1:
+        problem = f"{planted.loudness}: the mode faithful has sizes of its own"
+        raise ConfigError("planting.loudness", problem)
+    if not planted.target:
+        problem = "name a run, --config.planting.target=RUN"
+        raise ConfigError("planting.target", problem)
     if planted.target in TARGETS:
+        if config.data.standardize != "none":
+            problem = f"{config.data.standardize}: the hand-made network takes inputs "
+            raise ConfigError("data.standardize", f"{problem}as they are, none")
         if config.data.name != planted.target:
             problem = f"{planted.target}: solves that task, not {config.data.name}"
             raise ConfigError("planting.target", problem)

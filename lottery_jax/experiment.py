@@ -141,10 +141,6 @@ def make_task(config: ConfigDict, roots: dict) -> Task:
     dataset = data.load(
         split.pop("name"), split.pop("dir"), key=rng.stream(roots, "split"), **split
     )
-    num = len(dataset.train.x)
-    if config.train.batch_size > num:
-        problem = f"{config.train.batch_size}: the training split has {num} examples"
-        raise ConfigError("train.batch_size", problem)
     options = {k: v for k, v in config.model.to_dict().items() if v is not None}
     num_outputs = dataset.num_classes or dataset.train.y[0].size
     prunes_biases = options.pop("prune_biases")
@@ -156,6 +152,13 @@ def make_task(config: ConfigDict, roots: dict) -> Task:
     if config.planting.target is not None:
         model = _plant(config, model, dataset)
     return losses.make_task(dataset, model)
+
+
+def _check_batch(size: int, dataset: Dataset):
+    num = len(dataset.train.x)
+    if size > num:
+        problem = f"{size}: the training split has {num} examples"
+        raise ConfigError("train.batch_size", problem)
 
 
 def _plant(config: ConfigDict, model: Model, dataset: Dataset) -> Model:
@@ -174,17 +177,33 @@ def _plant(config: ConfigDict, model: Model, dataset: Dataset) -> Model:
     )
 
 
+def _finished(workdir: str | os.PathLike, field: str) -> ConfigDict:
+    """The config of a run of `imp`, all of whose rounds are there."""
+    found = results.load_results(workdir)
+    config = ConfigDict(found.config)
+    if config.algorithm.name != "imp":
+        problem = f"{workdir} is a run of {config.algorithm.name}: expected imp"
+        raise ConfigError(field, problem)
+    done, rounds = len(found.certificates), len(found.ladder)
+    if done < rounds:
+        problem = f"{workdir} has {done} of {rounds} rounds: finish it first"
+        raise ConfigError(field, problem)
+    return config
+
+
 def last_ticket(workdir: str | os.PathLike, replicate: int = 0) -> targets.Target:
     """The trained ticket of the last round of a run of `imp` on an `mlp`.
 
     Raises:
-      LotteryError: no such run or replicate, another algorithm or network.
+      LotteryError: no such run or replicate, one that is not finished, another
+        algorithm or network, tickets that were not made of each other.
     """
-    found = results.load_results(workdir)
-    config = ConfigDict(found.config)
-    names = config.algorithm.name, config.model.name
-    if names[0] != "imp" or names[1] not in ("lenet_300_100", "mlp"):
-        problem = f"{workdir} is a run of {names[0]} on {names[1]}: expected imp on mlp"
+    config = _finished(workdir, "planting.target")
+    if config.model.name not in ("lenet_300_100", "mlp"):
+        problem = f"{workdir} is a run on {config.model.name}: expected an mlp"
+        raise ConfigError("planting.target", problem)
+    if config.algorithm.one_shot or not config.algorithm.pretrain:
+        problem = f"{workdir} keeps no trained ticket (one_shot, or no pretrain)"
         raise ConfigError("planting.target", problem)
     if not replicate < config.replicates:
         problem = f"{replicate}: the run has replicates 0 to {config.replicates - 1}"
@@ -243,6 +262,7 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
         **special,
     ) -> lanes.Run:
         splits = dataset.train, dataset.validation, dataset.test
+        _check_batch(settings.batch_size, dataset)
         build = functools.partial(
             make_train,
             optimizer=optimizers.OPTIMIZERS[settings.optimizer](
@@ -290,8 +310,8 @@ def _allocation(name: str) -> allocation.Allocation:
     """By its name, or as dense as the layers of the last tickets of a run."""
     if name in allocation.ALLOCATIONS:
         return allocation.ALLOCATIONS[name]
-    last = len(results.load_results(name).certificates) - 1
-    found = results.load_masks(name, last)
+    config = _finished(name, "algorithm.allocation")
+    found = results.load_masks(name, config.algorithm.rounds)
     return allocation.learned({layer: float(x.mean()) for layer, x in found.items()})
 
 

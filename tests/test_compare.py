@@ -141,6 +141,56 @@ def test_inverted_scores_keep_what_is_scored_lowest():
         assert (kept[name][:2] | kept[name][2:]).all()
 
 
+def test_trained_methods_start_from_the_trained_network_and_find_on_other_data():
+    names = ("learning_rate", "imp")
+    config = tiny(
+        algorithm__methods=names, algorithm__checks=("random_labels",),
+        controls__reshuffle=1,
+    )  # fmt: skip
+    _, algorithm, roots = helpers.tiny_algorithm(config)
+    state, dense = algorithm.step(algorithm.init(roots))
+    trained = dense.trained.final
+    helpers.assert_trees_equal(state.dense["clean"], trained)
+    assert helpers.trees_differ(state.dense["random_labels"], trained)
+    state, info = algorithm.step(state)
+    at = {label.lane: i for i, label in enumerate(info.labels) if not label.replicate}
+
+    def start(lane):
+        return jax.tree.map(lambda leaf: leaf[at[lane]], info.lanes.params)
+
+    first = jax.tree.map(lambda leaf: leaf[0], trained)
+    helpers.assert_trees_equal(start("learning_rate"), first)
+    helpers.assert_trees_equal(start("learning_rate/random_labels"), first)
+    helpers.assert_trees_equal(
+        start("imp"), jax.tree.map(lambda leaf: leaf[0], state.init)
+    )
+    # Kept values change places, and are those of the ticket.
+    kept = info.lanes.mask["dense_0"]["kernel"][at["learning_rate"]]
+    values = [
+        np.sort(start(lane)["dense_0"]["kernel"][kept])
+        for lane in ("learning_rate", "learning_rate/reshuffle")
+    ]
+    np.testing.assert_array_equal(*values)
+    # What imp goes on from was trained on the data that its masks are found on.
+    place = slice(at["imp/random_labels"], at["imp/random_labels"] + 2)
+    clean = jax.tree.map(lambda leaf: leaf[place], info.trained.final)
+    assert helpers.trees_differ(state.tickets["imp/random_labels"][0], clean)
+    own = slice(at["imp"], at["imp"] + 2)
+    helpers.assert_trees_equal(
+        state.tickets["imp"][0],
+        jax.tree.map(lambda leaf: leaf[own], info.trained.final),
+    )
+
+
+def test_random_masks_of_two_methods_differ():
+    config = tiny(algorithm__methods=("random", "uniform"))
+    _, algorithm, roots = helpers.tiny_algorithm(config)
+    state, _ = algorithm.step(algorithm.init(roots))
+    _, info = algorithm.step(state)
+    mask = np.asarray(info.lanes.mask["dense_0"]["kernel"])
+    assert abs((mask[0] & mask[2]).mean() - 0.25) < 0.05
+
+
 def test_a_check_that_changes_nothing_is_found_out():
     _, algorithm, roots = helpers.tiny_algorithm(
         tiny(algorithm__checks=("inverted",), algorithm__methods=("snip",))
@@ -185,6 +235,7 @@ def test_corruptions_leave_what_they_do_not_corrupt(classes):
         again = CORRUPTIONS[name](dataset, jax.random.key(1))
         helpers.assert_trees_equal(corrupt.train, again.train)
         assert corrupt.train.y.dtype == dataset.train.y.dtype
+        assert name == "half_data" or (corrupt.train.y != dataset.train.y).any(), name
     labels = found["random_labels"].train
     np.testing.assert_array_equal(labels.x, dataset.train.x)
     assert (labels.y != dataset.train.y).any()
@@ -197,6 +248,7 @@ def test_corruptions_leave_what_they_do_not_corrupt(classes):
     orders = np.argsort(pixels.x.reshape(10, -1), axis=1)
     assert len(np.unique(orders, axis=0)) > 3  # each example has its own
     half = found["half_data"].train
+    assert (half.x[:, 0, 0] != dataset.train.x[:5, 0, 0]).any()
     assert len(half.x) == len(half.y) == 5
     for x, y in zip(half.x, half.y, strict=True):
         place = int(x.ravel()[0]) // 4
@@ -242,6 +294,10 @@ def test_verdicts_on_what_a_method_depends_on():
         "reshuffle": sanity.UNDERPOWERED,
         "hybrid": sanity.BETTER,
     }
+    # Zero within what does not matter; certain, but less than that.
+    assert sanity.verdict(0.28, 0.145, 0.415, 0.5) == sanity.INDEPENDENT
+    assert sanity.verdict(-1.6, -2.9, -0.4, 0.5) == sanity.BETTER
+    assert sanity.verdict(-0.3, -0.4, -0.2, 0.5) == sanity.INDEPENDENT
     assert rows.difference["reinit"] == pytest.approx(4.975)
     assert rows.difference["reinit"] > rows.low["reinit"] > 4.5
     text = sanity.to_markdown(rows.reset_index())
@@ -255,12 +311,31 @@ def test_losses_count_the_other_way_round():
     losses = rows.rename(columns=lambda name: name.replace("accuracy", "loss"))
     found = sanity.table(losses).iloc[0]
     assert found.verdict == sanity.DEPENDS and found.difference == pytest.approx(0.1)
+    # What does not matter is half a percent of the loss, 0.00055.
+    for apart, expected in [(1e-3, sanity.UNDERPOWERED), (1e-4, sanity.INDEPENDENT)]:
+        rows = summary_of(
+            [0.10, 0.11, 0.12], shuffle=[0.10 + apart, 0.11, 0.12 - apart]
+        )
+        losses = rows.rename(columns=lambda name: name.replace("accuracy", "loss"))
+        assert sanity.table(losses).iloc[0].verdict == expected
+
+
+def test_draws_of_a_control_are_averaged_and_rounding_is_no_difference():
+    rows = summary_of([0.9, 0.9, 0.9], shuffle=[0.8, 0.8, 0.8])
+    more = rows[rows.lane == "snip/shuffle"].assign(early_stop_test_accuracy=0.6)
+    found = sanity.table(pd.concat([rows, more])).iloc[0]
+    assert found.difference == pytest.approx(20)
+    noisy = summary_of(
+        np.float32([0.992, 0.994, 0.996]), shuffle=np.float32([0.990, 0.992, 0.994])
+    )
+    assert sanity.table(noisy).iloc[0].verdict == sanity.UNDERPOWERED
 
 
 BAD = {
     "algorithm.methods": [("snipp",), (), ("snip", "snip")],
     "algorithm.checks": [("invert",)],
-    "algorithm.densities": [(), (0.5, 0.5), (0.2, 0.4), (1.5,), (0.001,)],
+    "algorithm.densities": [(), (0.5, 0.5), (0.2, 0.4), (1.5,), (0.001,), (0.002,)],
+    "train.batch_size": [900],
     "algorithm.score_examples": [5000],
     "model.prune_biases": [True],
     "controls.dense": [1],
@@ -271,7 +346,9 @@ BAD = {
     ("field", "value"), [(field, v) for field, many in BAD.items() for v in many]
 )
 def test_wrong_comparisons_are_refused(field, value, tmp_path):
-    config = tiny(algorithm__methods=("snip", "uniform"))
+    config = tiny(
+        algorithm__methods=("snip", "uniform"), algorithm__checks=("half_data",)
+    )
     config.update_from_flattened_dict({field: value})
     with pytest.raises(ConfigError, match=rf"config\.{field}: "):
         experiment.run(config, tmp_path / "run")

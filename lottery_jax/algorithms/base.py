@@ -191,13 +191,14 @@ class RoundInfo(NamedTuple):
     def ticket_of(self) -> list[int]:
         """For every lane the place of the ticket that it is, or is a control of."""
         tickets = self.labels[: self.num_tickets]
-        places = {(own.lane, own.replicate): i for i, own in enumerate(tickets)}
+        places = {own: i for i, own in enumerate(tickets)}
         methods = {own.lane for own in tickets}
         found = []
         for own in self.labels:
             method = own.lane.split("/")[0]
             method = method if method in methods else tickets[0].lane
-            found.append(places[method, own.replicate])
+            first = places[Label(method, 0, own.replicate)]
+            found.append(places.get(own._replace(lane=method), first))
         return found
 
     @property

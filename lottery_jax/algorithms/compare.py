@@ -27,6 +27,7 @@ from lottery_jax.algorithms.base import (
     MakeRun,
     RoundInfo,
     check_scores,
+    control_key,
     make_truths,
     scoring_batches,
     stack,
@@ -87,7 +88,7 @@ def compare(
       controls: name in `CONTROLS` -> how many per method and replicate.
       methods: names in `METHODS`.
       densities: kept fraction of all prunable weights, one per round, falling.
-      checks: names in `CHECKS`; each is a lane where it can change a method's masks.
+      checks: names in `MASK_CHECKS`, lanes where they can change a method's masks.
       iterations: prunings of a round, of methods that iterate.
       path: name in `PATHS`: how many weights each of them keeps.
       score_examples: training examples that a score in `SALIENCIES` looks at.
@@ -102,7 +103,7 @@ def compare(
     prunable = model.prunable(shapes)
     leaves = masks.named_leaves(shapes)
     names = masks.prunable_names(prunable)
-    kernels = {name: leaves[name].shape for name in names}
+    kernels = {name: leaves[name].shape for name in masks.in_order(names, model)}
     sizes = {name: leaves[name].size for name in names}
     rungs = ladder(sizes, densities)
     layers = selection.layerwise(names)
@@ -112,17 +113,36 @@ def compare(
     variants = [strand for strand in found if strand]
     strands = [*tickets, *variants]
 
+    def between(method: Method, number: int) -> tuple[dict, dict]:
+        """Weights to keep before and after a round, by group."""
+        passed = range(1, number) if method.after == "ticket" else ()
+        if not method.allocation:
+            return rungs[max(passed, default=0)], rungs[number]
+        divide, before = ALLOCATIONS[method.allocation], sizes
+        for at in (*passed, number):
+            total = sum(rungs[at].values())
+            after = schedules.nested(before, divide(kernels, total))
+            before = after if at < number else before
+        return before, after
+
+    for strand in strands:
+        for number, density in enumerate(densities, 1):
+            for layer, num in between(strand.method, number)[1].items():
+                if not num:
+                    problem = f"{density}: {strand.name} would empty {layer}"
+                    raise ConfigError("algorithm.densities", problem)
+
     datasets = {CLEAN: task.dataset}
     runs = {CLEAN: make_run()}
     for data in dict.fromkeys(strand.data for strand in variants):
         if data != CLEAN:
-            key = jax.random.key(
-                0
-            )  # one draw, whatever the seed: it is another dataset
+            # One draw for all replicates and seeds: it is another dataset.
+            key = jax.random.key(0)
             datasets[data] = CORRUPTIONS[data](task.dataset, key)
             runs[data] = make_run(dataset=datasets[data], name=data)
+    looks = any(strand.method.score in SALIENCIES for strand in strands)
     for data in datasets.values():
-        if score_examples > len(data.train.x):
+        if looks and score_examples > len(data.train.x):
             problem = f"{score_examples}: the training split has {len(data.train.x)}"
             raise ConfigError("algorithm.score_examples", problem)
 
@@ -164,6 +184,10 @@ def compare(
             lambda replicate: rng.stream(state.roots, name, replicate, state.round)
         )(numbers)
 
+    def begin(state: CompareState, strand: Strand) -> Params:
+        """What a strand's tickets start from, before masking."""
+        return state.dense[CLEAN] if strand.method.trained else state.init
+
     def scored(state: CompareState, strand: Strand) -> tuple[Params, Mask]:
         """The weights that a strand scores, and the mask it prunes."""
         if strand.method.after == "ticket":
@@ -173,12 +197,16 @@ def compare(
             return state.dense[strand.data], full
         return state.init, full
 
-    def contexts(state: CompareState, stream: str, final, mask, batch=None) -> dict:
+    def contexts(state, strand: Strand, stream: str, final, mask, batch=None) -> dict:
         """Fields of a `Context`, leaves [R, ...], to be mapped over."""
+        key = keys(state, stream)
+        if stream == "score":  # random masks of two methods are not the same
+            name = strand.name.split("/")[0]
+            key = jax.vmap(lambda own: control_key(own, name, 0))(key)
         return {
-            "key": keys(state, stream), "init": state.init, "start": state.init,
-            "rewind_point": state.init, "final": final, "old_mask": mask, "mask": mask,
-            "batch": batch,
+            "key": key, "init": state.init, "start": state.init,
+            "rewind_point": begin(state, strand), "final": final, "old_mask": mask,
+            "mask": mask, "batch": batch,
         }  # fmt: skip
 
     def context(parts: dict) -> Context:
@@ -210,18 +238,8 @@ def compare(
 
     def counts_of(strand: Strand, number: int) -> dict[str, jax.Array]:
         """Weights to keep in every iteration of a round."""
-        method = strand.method
-        passed = range(1, number) if method.after == "ticket" else ()
-        if method.allocation:
-            divide = ALLOCATIONS[method.allocation]
-            before = sizes
-            for at in (*passed, number):
-                total = sum(rungs[at].values())
-                after = schedules.nested(before, divide(kernels, total))
-                before = after if at < number else before
-        else:
-            before, after = rungs[max(passed, default=0)], rungs[number]
-        num = iterations if method.iterates else 1
+        before, after = between(strand.method, number)
+        num = iterations if strand.method.iterates else 1
         way = schedules.within(before, after, num, path)
         return {group: jnp.array([keep[group] for keep in way]) for group in after}
 
@@ -245,24 +263,24 @@ def compare(
         found, ticket_lanes, more = {}, [], []
         for strand in strands:
             method = strand.method
-            if strand.data not in batches:
+            if looks and strand.data not in batches:
                 examples = datasets[strand.data].train
                 batches[strand.data] = scoring_batches(
                     state.roots, examples, score_examples, replicates, state.round
                 )
             final, mask = scored(state, strand)
-            parts = contexts(state, "score", final, mask, batches[strand.data])
+            batch = batches.get(strand.data)
+            parts = contexts(state, strand, "score", final, mask, batch)
             counts = counts_of(strand, number)
             mask, broken = find(method, strand.inverted, parts, counts)
             check_scores(strand.name, number, broken)
-            start = state.dense[CLEAN] if method.trained else state.init
-            lane = Lane(start, mask, order, hypers)
+            lane = Lane(begin(state, strand), mask, order, hypers)
             found[strand.name] = lane
             if strand in variants:
                 more.append((strand.name, 0, lane))
                 continue
             ticket_lanes.append((strand.name, 0, lane))
-            parts = contexts(state, "control", final, mask)
+            parts = contexts(state, strand, "control", final, mask)
             drawn = iter(beside(lane, parts))
             for control, samples in controls.items():
                 for sample in range(samples):
@@ -315,9 +333,7 @@ def compare(
                     final = runs[data](found[name], steps).final
                 tickets_state[name] = final, found[name].mask
             old_mask = concatenate([scored(state, strand)[1] for strand in tickets])
-            rewound = concatenate(
-                [dense[CLEAN] if s.method.trained else state.init for s in tickets]
-            )
+            rewound = concatenate([begin(state, strand) for strand in tickets])
         info = RoundInfo(
             round=number,
             density=sum(rungs[number].values()) / sum(rungs[0].values()),

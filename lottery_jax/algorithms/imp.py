@@ -157,7 +157,8 @@ def imp(
             rounds,
         )
     else:
-        kernels = {name: leaves[name].shape for name in fractions}
+        order = masks.in_order(fractions, model)
+        kernels = {name: leaves[name].shape for name in order}
         rungs = schedules.allocated(kernels, allocation, prune_fraction, rounds)
     for rung in rungs:
         for group, names in groups.items():

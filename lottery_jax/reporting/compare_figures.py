@@ -42,7 +42,7 @@ def recovery(results: Results) -> Figure:
             truth.percent.mean(), unit * truth[column].mean(),
             "*", color="#D55E00", markersize=11, label="planted", clip_on=False,
         )  # fmt: skip
-        plotting.density_axis(axes, tickets.percent, 6)
+        plotting.density_axis(axes, [*tickets.percent, *truth.percent], 6)
         axes.set_ylabel(label)
     percent = np.unique(tickets.percent)
     panels[0].plot(percent, percent / 100, **plotting.LEVEL, label="random masks")

@@ -80,7 +80,8 @@ def draw_more(results: Results) -> list[Path]:
         ticket_figures.initial_weights: len(results.weights) > 0,
         ticket_figures.movement: is_imp and _has(summary, "kept_movement"),
         ticket_figures.overlap: one and summary.replicate.nunique() > 1,
-        stability: _has(summary, "distance") or _has(summary, "level_barrier"),
+        stability: one
+        and (_has(summary, "distance") or _has(summary, "level_barrier")),
         cost: is_imp and algorithm["retrain"],
         boxes: summary.replicate.nunique() > 2 and _starts_dense(summary),
     }

@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+MOST_COLUMNS = 5
+"""Lanes that stand side by side in a table; more stand below each other."""
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -88,20 +91,30 @@ def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
         f"replicate{'s' if replicates > 1 else ''}"
         + (" +- standard deviation" if replicates > 1 else "")
     )
-    for name in ("round", "density %", *lanes):
-        table.add_column(name, justify="right")
     means = summary.groupby(["round", "lane", "replicate"])[column].mean()
-    densities = ticket_density(summary)
-    for number, values in means.groupby("round"):
-        by_lane = values.groupby("lane").agg(["mean", "std"]) * scale
-        cells = [
-            f"{by_lane.loc[lane, 'mean']:.2f}"
-            + (f" +- {by_lane.loc[lane, 'std']:.2f}" if replicates > 1 else "")
-            if lane in by_lane.index
-            else ""
-            for lane in lanes
+    by_cell = means.groupby(["round", "lane"]).agg(["mean", "std"]) * scale
+    densities = 100 * ticket_density(summary)
+
+    def cell(number, lane):
+        if (number, lane) not in by_cell.index:
+            return ""
+        mean, std = by_cell.loc[(number, lane)]
+        return f"{mean:.2f}" + (f" +- {std:.2f}" if replicates > 1 else "")
+
+    if len(lanes) <= MOST_COLUMNS:
+        head = ("round", "density %", *lanes)
+        rows = [
+            (str(number), f"{density:.2f}", *(cell(number, lane) for lane in lanes))
+            for number, density in densities.items()
         ]
-        table.add_row(str(number), f"{100 * densities[number]:.2f}", *cells)
+    else:  # many methods at few densities
+        head = ("lane", *(f"{density:.3g} %" for density in densities))
+        rows = [(lane, *(cell(number, lane) for number in densities.index))
+                for lane in lanes]  # fmt: skip
+    for name in head:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
     for path in figures:
         say(f"figure: {path}")

@@ -7,8 +7,9 @@ large network is the target, but for one factor per output.
     faithful   the paper's public code: a unit takes the place of the random unit that
                is likest up to a factor, with all signs right. Units of many inputs
                never find one, are planted far too small, and give themselves away.
-    matched    a unit takes the place whose weights point most nearly its way, and is
-               as long as they were: planted weights are distributed like the others.
+    matched    a unit takes the place whose weights are nearest to its own, scaled to
+               the usual length, and is as long as those were. Within a unit sizes have
+               the target's proportions, in some layers more unequal than random ones.
 """
 
 import zlib
@@ -121,10 +122,12 @@ def faithful(wanted, there, found, last, common, loudness):
 
 
 def matched(wanted, there, found, last, common, loudness):
-    """Free places of the nearest direction, and lengths as they were there.
+    """The nearest free places, and lengths as they were there.
 
     Arguments and result as of `faithful`.
     """
+    # Biases follow: beside weights they are too small in some layers to be compared.
+    wanted, there, found = wanted[1:], there[1:], found[1:]
     lengths = jnp.linalg.norm(wanted, axis=0)
     if last:
         place = jnp.arange(wanted.shape[1])
@@ -139,8 +142,11 @@ def matched(wanted, there, found, last, common, loudness):
         want, own, length = unit
         rows = jnp.where(own[:, None], found, 0)
         replaced = jnp.linalg.norm(rows, axis=0)
-        cosine = want @ rows / jnp.maximum(replaced, jnp.finfo(replaced.dtype).tiny)
-        place = jnp.argmax(jnp.where(taken, -jnp.inf, cosine))
+        # Of the usual length: what a short unit is divided by makes others give way.
+        usual = jnp.sqrt(jnp.mean(jnp.square(replaced)))
+        wished = _ratio(usual, length) * want
+        distance = jnp.linalg.norm(rows - wished[:, None], axis=0)
+        place = jnp.argmin(jnp.where(taken, jnp.inf, distance))
         factor = loudness * _ratio(replaced[place], length)
         return taken.at[place].set(True), (place, factor)
 
