@@ -569,6 +569,10 @@ def _check_topologies(config: ConfigDict):
             raise ConfigError("algorithm.topologies", problem)
     if not algorithm.degrees:
         raise ConfigError("algorithm.degrees", "expected one for every round")
+    for degree in algorithm.degrees:
+        if not isinstance(degree, int) or degree < 1:
+            problem = f"{degree!r}: weights of a node in a stage are a positive integer"
+            raise ConfigError("algorithm.degrees", problem)
     for field in ("topologies", "degrees"):
         if len(set(algorithm[field])) < len(algorithm[field]):
             problem = f"{algorithm[field]}: one of them is there twice"

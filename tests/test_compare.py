@@ -182,6 +182,27 @@ def test_trained_methods_start_from_the_trained_network_and_find_on_other_data()
     )
 
 
+def test_masks_of_a_check_go_on_from_their_own_and_the_path_is_walked():
+    masks_of = {}
+    for path in ("exponential", "linear"):
+        config = tiny(
+            algorithm__methods=("imp", "synflow"), algorithm__checks=("hybrid",),
+            algorithm__path=path,
+        )  # fmt: skip
+        _, algorithm, roots = helpers.tiny_algorithm(config)
+        state, _ = algorithm.step(algorithm.init(roots))
+        state, first = algorithm.step(state)
+        before = state.tickets["imp/hybrid"][1]
+        _, info = algorithm.step(state)
+        place = [label.lane for label in info.labels].index("imp/hybrid")
+        own = jax.tree.map(lambda leaf, at=place: leaf[at : at + 2], info.lanes.mask)
+        for new, old in zip(*map(jax.tree.leaves, (own, before)), strict=True):
+            assert not (new & ~old).any()
+        place = [label.lane for label in first.labels].index("synflow")
+        masks_of[path] = jax.tree.map(lambda leaf, at=place: leaf[at], first.lanes.mask)
+    assert helpers.trees_differ(*masks_of.values())
+
+
 def test_random_masks_of_two_methods_differ():
     config = tiny(algorithm__methods=("random", "uniform"))
     _, algorithm, roots = helpers.tiny_algorithm(config)

@@ -291,6 +291,15 @@ def test_masks_are_the_topologies(infos):
     regular = leaves["cascade_0/branch_0_stage_0/kernel"]
     other = leaves["cascade_1/branch_0_stage_0/kernel"]
     assert (regular[0] != regular[1]).any() and (regular[0] != other[0]).any()
+    # Layers and branches that have one mask have weights of their own.
+    weights = masks.named_leaves(info.lanes.params)
+    parallel = [label.lane for label in info.labels].index("parallel_butterfly")
+    drawn = [
+        np.asarray(weights[f"cascade_{layer}/branch_{branch}_stage_1/kernel"][parallel])
+        for layer, branch in np.ndindex(2, 2)
+    ]
+    for one, another in itertools.combinations(drawn, 2):
+        assert (one[butterfly[1]] != another[butterfly[1]]).all()
 
 
 def test_dense_init_differs_in_its_weights_alone(infos):
