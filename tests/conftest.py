@@ -6,11 +6,23 @@ from pathlib import Path
 CACHE = Path(tempfile.gettempdir()) / f"lottery_jax_tests_{os.getuid()}"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.0"
-# Nearly all of their time is compilation, and this halves it. Programs are as they are
-# for users in the quickstart, which runs before the tests.
+# Nearly all of their time is compilation, and this halves it; see `optimized`.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def optimized(monkeypatch):
+    """Programs as users have them: for tests that train for long or compare bits.
+
+    Here and in the processes that a test starts.
+    """
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)

@@ -304,7 +304,7 @@ def test_layer_fractions():
         fractions("global", conv=0.1)
 
 
-def test_replicates_and_controls_move_nobody_else():
+def test_replicates_and_controls_move_nobody_else(optimized):
     """Replicate 0 of 2 equals replicate 0 of 3; controls change no ticket."""
     small, _ = run_rounds(helpers.tiny_config(), rounds=2)
     large, _ = run_rounds(

@@ -38,7 +38,7 @@ def execute(source, namespace):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
+def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch, optimized):
     monkeypatch.chdir(tmp_path)
     namespace, shown = {"__name__": "__main__"}, []
     for tags, source in cells_of(path):

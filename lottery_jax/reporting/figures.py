@@ -128,7 +128,8 @@ def _suffix(results: Results) -> str:
 def against_density(results: Results, column: str) -> Figure:
     """A column of the summary against percent of weights remaining, log axis, falling.
 
-    One line and one band per lane. The dashed level is the dense network of round 0.
+    One line and one band per lane. The dashed level is the dense network of round 0;
+    another one what a planted ticket is worth untrained.
     """
     summary = plotting.with_percent(results.summary)
     scale = 100 if column.endswith("accuracy") else 1
@@ -147,8 +148,11 @@ def against_density(results: Results, column: str) -> Figure:
         height = scale * summary[column][whole].mean()
         means.append(np.array([height]))  # within what is shown
         plotting.level(axes, height, "dense")
-    planted = summary[summary.lane == "planted"]
-    plotting.level(axes, scale * planted[column].mean(), "planted, trained")
+    worth = f"untrained_rescaled_test_{_suffix(results)}"
+    if worth in summary and column != "early_stop_step":
+        height = scale * summary[worth][summary.lane == "planted"].mean()
+        means.append(np.array([height]))
+        plotting.level(axes, height, "planted, untrained", above=True)
     plotting.fit(axes, means, 100 if scale == 100 else np.inf)
     if column == "early_stop_step":
         steps = results.config["train"]["steps"]
