@@ -11,8 +11,9 @@ replicates. Checks change what masks are found on (`random_labels`, `shuffled_pi
 change the ticket: `shuffle`, `reshuffle` (of kept values), `reinit`. The table stands
 in `sanity.md`, with intervals and verdicts.
 
-Expect `imp` to depend on weights, places and labels, and what is found before training on
-none of them down to 5 % (docs/results/sanity_checks). Takes ten minutes on two cores.
+Expect `imp` to depend on weights, places and labels, and what is found before training
+on neither weights nor places down to 5 % (docs/results/sanity_checks). Takes seven
+minutes on two cores.
 
     lottery --config=configs/sanity_checks.py
 """
