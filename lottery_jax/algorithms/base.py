@@ -207,6 +207,18 @@ class RoundInfo(NamedTuple):
         return self.lanes.mask if self.found_mask is None else self.found_mask
 
 
+class RoundState(NamedTuple):
+    """What the next round needs, where every round draws its networks again.
+
+    Attributes:
+      round: number of the next round, int32 scalar.
+      roots: root keys of the random streams.
+    """
+
+    round: jax.Array
+    roots: dict[str, Key]
+
+
 class Algorithm(NamedTuple):
     """A published method.
 

@@ -26,6 +26,7 @@ from lottery_jax.algorithms.base import (
     Label,
     MakeRun,
     RoundInfo,
+    RoundState,
     flatten_lanes,
     label_lanes,
     with_controls,
@@ -41,18 +42,6 @@ LANE = "gradual"
 MONITORED = {"ticket": "train", "dense": "validation", LANE: None}
 """The split on which the published comparison stopped a lane; controls as the ticket.
 Its validation split was the test split; here it is held out."""
-
-
-class GradualState(NamedTuple):
-    """What the next round needs.
-
-    Attributes:
-      round: number of the next round, int32 scalar.
-      roots: root keys of the random streams.
-    """
-
-    round: jax.Array
-    roots: dict[str, Key]
 
 
 class PruneState(NamedTuple):
@@ -194,23 +183,23 @@ def gradual(
         "schedule_offset": jnp.int32(0),
     }
 
-    def init(roots) -> GradualState:
-        return GradualState(jnp.int32(0), roots)
+    def init(roots) -> RoundState:
+        return RoundState(jnp.int32(0), roots)
 
-    def theta_0(state: GradualState, replicate) -> Params:
+    def theta_0(state: RoundState, replicate) -> Params:
         return model.init(rng.stream(state.roots, "init", replicate))[0]
 
     @jax.jit
-    def start(state: GradualState) -> tuple[Params, Mask]:
+    def start(state: RoundState) -> tuple[Params, Mask]:
         """theta_0 and the mask that keeps all of it, leaves [R, ...]."""
         params = jax.vmap(theta_0, (None, 0))(state, jnp.arange(replicates))
         return params, masks.full(params)
 
-    def order(state: GradualState, replicate) -> Key:
+    def order(state: RoundState, replicate) -> Key:
         return rng.stream(state.roots, "order", replicate, state.round)
 
     @jax.jit
-    def prepare_pruned(state: GradualState, num_keep) -> Lane:
+    def prepare_pruned(state: RoundState, num_keep) -> Lane:
         """The networks that are pruned while they train: lanes [R, ...]."""
 
         def one(replicate):
@@ -221,7 +210,7 @@ def gradual(
         return jax.vmap(one)(jnp.arange(replicates))
 
     @jax.jit
-    def prepare(state: GradualState, final: Params, num_keep) -> Lane:
+    def prepare(state: RoundState, final: Params, num_keep) -> Lane:
         """The tickets found in `final` [R, ...] and their controls: lanes [N, ...]."""
 
         def one(replicate, final):
@@ -240,7 +229,7 @@ def gradual(
         lanes = jax.vmap(one, out_axes=1)(jnp.arange(replicates), final)
         return flatten_lanes(lanes)
 
-    def step(state: GradualState) -> tuple[GradualState, RoundInfo]:
+    def step(state: RoundState) -> tuple[RoundState, RoundInfo]:
         number = int(state.round)
         plan, evaluations = plans[number], jnp.array(grid({}, 0))
         pruning = prepare_pruned(

@@ -14,7 +14,6 @@ has published no code; what is unconfirmed stands in docs/results/sample_complex
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +26,7 @@ from lottery_jax.algorithms.base import (
     Label,
     MakeRun,
     RoundInfo,
+    RoundState,
     flatten_lanes,
     stack,
 )
@@ -37,18 +37,6 @@ from lottery_jax.types import Key, Lane, Params, Task
 
 OVER_WIDE = "over_wide"
 """The lanes whose teacher has fewer weights than their mask."""
-
-
-class SampleComplexityState(NamedTuple):
-    """What the next round needs.
-
-    Attributes:
-      round: number of the next round, int32 scalar.
-      roots: root keys of the random streams.
-    """
-
-    round: jax.Array
-    roots: dict[str, Key]
 
 
 def sample_complexity(
@@ -113,8 +101,8 @@ def sample_complexity(
     ladder = [{name: width * kept} for kept in kept_per_unit]
     run = make_run(make_train=teachers.make_train, tolerance=tolerance)
 
-    def init(roots) -> SampleComplexityState:
-        return SampleComplexityState(jnp.int32(0), roots)
+    def init(roots) -> RoundState:
+        return RoundState(jnp.int32(0), roots)
 
     @jax.jit
     def prepare(roots, kept) -> Lane:
@@ -147,7 +135,7 @@ def sample_complexity(
 
         return flatten_lanes(jax.vmap(one, out_axes=1)(jnp.arange(replicates)))
 
-    def step(state: SampleComplexityState) -> tuple[SampleComplexityState, RoundInfo]:
+    def step(state: RoundState) -> tuple[RoundState, RoundInfo]:
         number = int(state.round)
         lanes = prepare(state.roots, kept_per_unit[number])
         trained = run(lanes, jnp.array(grid({}, 0)))

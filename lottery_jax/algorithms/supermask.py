@@ -10,7 +10,6 @@ Rounds differ in the initial logit, which is what steers the density.
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +20,7 @@ from lottery_jax.algorithms.base import (
     Grid,
     MakeRun,
     RoundInfo,
+    RoundState,
     control_key,
     flatten_lanes,
     label_lanes,
@@ -29,22 +29,10 @@ from lottery_jax.algorithms.base import (
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks
 from lottery_jax.tickets.reinitialization import REINITS
-from lottery_jax.types import Context, Key, Lane, Model, Params, Task
+from lottery_jax.types import Context, Lane, Model, Params, Task
 
 CERTAIN = 30.0
 """A logit with which a weight is always kept; its negative: never."""
-
-
-class SupermaskState(NamedTuple):
-    """What the next round needs.
-
-    Attributes:
-      round: number of the next round, int32 scalar.
-      roots: root keys of the random streams.
-    """
-
-    round: jax.Array
-    roots: dict[str, Key]
 
 
 def masked_model(model: Model, rescale: bool) -> Model:
@@ -135,11 +123,11 @@ def supermask(
     prunable = model.prunable(shapes)
     labels = label_lanes(controls, replicates)
 
-    def init(roots) -> SupermaskState:
-        return SupermaskState(jnp.int32(0), roots)
+    def init(roots) -> RoundState:
+        return RoundState(jnp.int32(0), roots)
 
     @jax.jit
-    def prepare(state: SupermaskState, logit) -> Lane:
+    def prepare(state: RoundState, logit) -> Lane:
         """Lanes [N, ...] that train logits alone."""
 
         def one(replicate):
@@ -188,7 +176,7 @@ def supermask(
             found.append({k: v for k, v in summary.items() if k.startswith("test_")})
         return jax.tree.map(lambda *values: jnp.stack(values).mean(0), *found)
 
-    def step(state: SupermaskState) -> tuple[SupermaskState, RoundInfo]:
+    def step(state: RoundState) -> tuple[RoundState, RoundInfo]:
         number = int(state.round)
         steps = grid({}, 0)
         lanes = prepare(state, initial_logits[number])

@@ -7,7 +7,6 @@ degree, with as many weights. Nothing is pruned: masks are known before any weig
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,31 +19,20 @@ from lottery_jax.algorithms.base import (
     Label,
     MakeRun,
     RoundInfo,
+    RoundState,
     control_key,
     stack,
 )
 from lottery_jax.errors import ConfigError
 from lottery_jax.models.cascade import Layout, layout, stage_paths, with_stages
 from lottery_jax.tickets import masks, topology
-from lottery_jax.types import Key, Lane, Task
+from lottery_jax.types import Lane, Task
 
 DENSE = "dense"
 """The lane of round 0, all weights of the network."""
 
 DENSE_INIT = "dense_init"
 """The control that starts from the law of the dense network."""
-
-
-class TopologiesState(NamedTuple):
-    """What the next round needs.
-
-    Attributes:
-      round: number of the next round, int32 scalar.
-      roots: root keys of the random streams.
-    """
-
-    round: jax.Array
-    roots: dict[str, Key]
 
 
 def topologies(
@@ -104,10 +92,10 @@ def topologies(
         "schedule_offset": jnp.int32(0),
     }
 
-    def init(roots) -> TopologiesState:
-        return TopologiesState(jnp.int32(0), roots)
+    def init(roots) -> RoundState:
+        return RoundState(jnp.int32(0), roots)
 
-    def supports(state: TopologiesState) -> np.ndarray:
+    def supports(state: RoundState) -> np.ndarray:
         """Of the tickets of a round: bool [topologies, R, C, P, S, N, N]."""
         number = int(state.round)
         chosen = present[number - 1] if number else [DENSE]
@@ -128,7 +116,7 @@ def topologies(
         return found
 
     @jax.jit
-    def prepare(state: TopologiesState, places) -> Lane:
+    def prepare(state: RoundState, places) -> Lane:
         """Lanes [kinds of weights, topologies, R, ...]; sparse weights stand first."""
 
         def one(replicate, places):
@@ -154,7 +142,7 @@ def topologies(
             jnp.arange(replicates), places
         )
 
-    def step(state: TopologiesState) -> tuple[TopologiesState, RoundInfo]:
+    def step(state: RoundState) -> tuple[RoundState, RoundInfo]:
         number = int(state.round)
         chosen = present[number - 1] if number else [DENSE]
         controlled = dense_init and number > 0
