@@ -69,11 +69,10 @@ def test_every_config_and_preset_is_valid(name):
 
 SMOKES = [
     "conv_cifar10.py:conv_2,smoke",
-    *(f"lenet_mnist.py:{preset},smoke" for preset in ("iclr2019", "openlth_default")),
+    "lenet_mnist.py:openlth_default,smoke",
     "lth_api.py:iterative,session,smoke",
     "plant_and_seek.py:helix,smoke",
     "pruning_at_init.py:synflow,smoke",
-    "quickstart.py:smoke",
     "sample_complexity.py:smoke",
     "sanity_checks.py:smoke",
     "theys.py:published,smoke",
