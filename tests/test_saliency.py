@@ -23,6 +23,7 @@ LAYERS = ("dense_0", "dense_1", "output")
 
 
 @functools.cache
+@jax.enable_x64(False)  # whoever asks for it first
 def make_context(sizes=(6, 8, 5, 3), seed=0, density=0.7, examples=12):
     """An MLP with biases that are not zero, some weights pruned, a batch."""
     model = MODELS["mlp"](sizes[:1], sizes[-1], hidden=sizes[1:-1])
