@@ -38,15 +38,15 @@ def test_the_experiment_the_session_and_the_repetition_run(
     assert "replicates = 20" in code
     monkeypatch.chdir(tmp_path)
     found = {}
-    short = "config.train.steps, config.train.eval_every = 200, 100\n"
+    short = "config.train.steps, config.train.eval_every = 100, 50\n"
     short += "config.lanes.plan = 'map'\n"  # without a trial
     code = code.replace(
         "config.algorithm.one_shot", f"{short}config.algorithm.one_shot"
     )
-    exec(code.replace("replicates = 20", "replicates = 3"), found)
+    exec(code.replace("replicates = 20", "replicates = 2"), found)
     ticket = found["one"].summary.query("round == 1")
     assert set(ticket.lane) == {"ticket"} and abs(ticket.density.item() - 0.22) < 0.02
     assert set(found["session"].summary.lane) > {"constant_signed", "reshuffle"}
     curves = found["robust"].curves
-    assert curves.replicate.nunique() == 3
+    assert curves.replicate.nunique() == 2
     assert (tmp_path / "runs/one/figures/weights.png").is_file()
