@@ -12,8 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lottery_jax import cache, data, hosts, rng
-from lottery_jax import config as configs
+from lottery_jax import cache, data, hosts, rng, validation
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
 from lottery_jax.analysis import claims, columns, sanity
@@ -44,7 +43,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
       LotteryError: a wrong value, damaged data, an unusable directory, or a round that
         violates what must hold.
     """
-    hosts.on_all(configs.validate, config)
+    hosts.on_all(validation.validate, config)
     hosts.check_same("fields in its config", config.to_dict)
     progress.console.quiet = jax.process_index() > 0
     workdir = Path(workdir)

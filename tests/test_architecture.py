@@ -25,6 +25,7 @@ FLOORS = [
     ("analysis",),
     ("reporting",),
     ("config",),
+    ("validation",),
     ("experiment",),
     ("main",),
 ]

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from lottery_jax import config as configs
+from lottery_jax import validation
 from lottery_jax.analysis import claims, statistics
 from lottery_jax.errors import ConfigError
 from tests import helpers
@@ -231,7 +232,7 @@ def test_claims_about_two_runs_pair_their_replicates():
 )
 def test_a_claim_about_what_is_not_measured_is_refused(changes, problem):
     config = helpers.tiny_config()
-    configs.validate(config)
+    validation.validate(config)
     config.claims = (CLAIM | changes,)
     with pytest.raises(ConfigError, match=f"claims.C1.quantity: {problem}"):
-        configs.validate(config)
+        validation.validate(config)

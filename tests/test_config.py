@@ -8,7 +8,7 @@ from absl import flags
 
 import lottery_jax
 from lottery_jax import config as configs
-from lottery_jax import experiment
+from lottery_jax import experiment, validation
 from lottery_jax.errors import ConfigError, LotteryError
 from lottery_jax.tickets import SCORES
 from tests import helpers
@@ -57,7 +57,7 @@ def test_every_config_is_in_the_table():
 def test_every_config_and_preset_is_valid(name):
     for preset in ["", *CONFIGS[name]]:
         config = load(f"{name}:{preset}" if preset else name)
-        configs.validate(config)
+        validation.validate(config)
         assert config.is_locked
         with pytest.raises(AttributeError, match="eval_every"):
             config.train.eval_evry = 1

@@ -18,7 +18,7 @@ import pytest
 
 import lottery_jax
 from lottery_jax import config as configs
-from lottery_jax import experiment, main, rng
+from lottery_jax import experiment, main, rng, validation
 from lottery_jax.algorithms.imp import layer_fractions
 from lottery_jax.algorithms.supermask import CERTAIN, masked_model
 from lottery_jax.analysis import columns
@@ -428,7 +428,7 @@ def test_a_control_like_the_ticket_is_refused():
         algorithm__rewind="constant_signed", controls__constant_signed=1
     )
     with pytest.raises(ConfigError, match="controls.constant_signed: the ticket"):
-        configs.validate(config)
+        validation.validate(config)
 
 
 STEPS_OF = {

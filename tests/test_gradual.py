@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from lottery_jax import config as configs
-from lottery_jax import experiment
+from lottery_jax import experiment, validation
 from lottery_jax.algorithms.base import Label
 from lottery_jax.algorithms.gradual import as_published, prune_gradually, stop
 from lottery_jax.analysis.certificates import certify
@@ -340,4 +340,4 @@ def test_a_claim_about_the_pruned_network_before_it_is_there_is_refused():
              relation="at_least", expected=0.0),
     )  # fmt: skip
     with pytest.raises(ConfigError, match="T.round: 0: there is no gradual"):
-        configs.validate(config)
+        validation.validate(config)

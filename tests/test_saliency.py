@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lottery_jax import config as configs
-from lottery_jax import experiment
+from lottery_jax import experiment, validation
 from lottery_jax.errors import ConfigError, ScoreError
 from lottery_jax.models import MODELS
 from lottery_jax.tickets import masks, schedules, selection
@@ -445,4 +445,4 @@ def test_wrong_values_are_refused(changes, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         experiment.run(at_init(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    configs.validate(at_init())
+    validation.validate(at_init())
