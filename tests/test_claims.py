@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lottery_jax import config as configs
 from lottery_jax import validation
 from lottery_jax.analysis import claims, statistics
 from lottery_jax.errors import ConfigError

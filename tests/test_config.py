@@ -7,7 +7,6 @@ import pytest
 from absl import flags
 
 import lottery_jax
-from lottery_jax import config as configs
 from lottery_jax import experiment, validation
 from lottery_jax.errors import ConfigError, LotteryError
 from lottery_jax.tickets import SCORES

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lottery_jax import config as configs
 from lottery_jax import experiment, validation
 from lottery_jax.errors import ConfigError, ScoreError
 from lottery_jax.models import MODELS
