@@ -29,6 +29,7 @@ def default(algorithm: str = "imp") -> ConfigDict:
         int
     )  # examples; None: all there are
     config.data.train_size = config_dict.placeholder(int)  # examples; None: the rest
+    config.data.classes = config_dict.placeholder(int)  # the first so many; None: all
 
     config.model = ConfigDict()
     config.model.name = "mlp"
@@ -37,8 +38,11 @@ def default(algorithm: str = "imp") -> ConfigDict:
     # Linear stages of a hidden layer, and parallel chains of them (cascade only).
     config.model.stages = config_dict.placeholder(int)
     config.model.branches = config_dict.placeholder(int)
-    config.model.initializer = "glorot_normal"  # of kernels; biases start at 0
-
+    config.model.initializer = "glorot_normal"  # of kernels
+    # Of biases: zeros, uniform, or none, no biases at all; None: zeros (mlp, lenet_*,
+    # conv_*).
+    config.model.biases = config_dict.placeholder(str)
+    config.model.activation = config_dict.placeholder(str)  # None: relu (mlp only)
     config.model.prune_biases = False  # as kernels are
 
     # A known ticket in the weights at initialisation (an mlp with biases of its own).
@@ -51,15 +55,10 @@ def default(algorithm: str = "imp") -> ConfigDict:
     config.planting.loudness = 1.0  # its weights, in sizes of the others (matched)
 
     config.train = ConfigDict()
-    config.train.optimizer = "adam"
-    config.train.learning_rate = 1.2e-3
-    config.train.schedule = "constant"  # of the learning rate
-    config.train.milestones = ()  # steps at which `piecewise` multiplies by gamma
-    config.train.gamma = 0.1  # factor of `piecewise`
-    config.train.warmup_steps = 0  # steps of linear warm-up
-    config.train.momentum = 0.9  # of `momentum`
-    config.train.weight_decay = 0.0  # per step; not with `adam`
-    config.train.batch_size = 60  # examples per step
+    # None: cross_entropy, for regression squared_error; logistic and brier: one output
+    # for two classes.
+    config.train.loss = config_dict.placeholder(str)
+    config.train.update(_optimization())
     config.train.steps = 1000  # optimizer steps per round
     config.train.eval_every = 50  # steps between evaluations
     config.train.test_curve = False  # evaluate the test split every time as well
@@ -101,6 +100,21 @@ def default(algorithm: str = "imp") -> ConfigDict:
     # Keep compiled programs in the user's cache directory, for the next start.
     config.compilation_cache = True
     return config
+
+
+def _optimization() -> ConfigDict:
+    """What a training and a search have alike."""
+    fields = ConfigDict()
+    fields.optimizer = "adam"
+    fields.learning_rate = 1.2e-3
+    fields.schedule = "constant"  # of the learning rate
+    fields.milestones = ()  # steps at which `piecewise` multiplies by gamma
+    fields.gamma = 0.1  # factor of `piecewise`
+    fields.warmup_steps = 0  # steps of linear warm-up
+    fields.momentum = 0.9  # of `momentum`
+    fields.weight_decay = 0.0  # per step; not with `adam`
+    fields.batch_size = 60  # examples per step
+    return fields
 
 
 def _imp() -> ConfigDict:
@@ -235,6 +249,9 @@ def shrink(config: ConfigDict) -> None:
     config.train.eval_every = 10
     config.lanes.plan = "map"  # no trial
     config.replicates = 2
+    if "search" in config.algorithm:
+        config.algorithm.search.batch_size = 60
+        config.algorithm.search.steps = 20
     if "samples" in config.algorithm:
         config.algorithm.samples = 2
     if "rounds" in config.algorithm:

@@ -141,7 +141,9 @@ def make_task(config: ConfigDict, roots: dict) -> Task:
         split.pop("name"), split.pop("dir"), key=rng.stream(roots, "split"), **split
     )
     options = {k: v for k, v in config.model.to_dict().items() if v is not None}
+    loss = losses.loss_of(dataset, config.train.loss)
     num_outputs = dataset.num_classes or dataset.train.y[0].size
+    num_outputs = 1 if loss.one_output else num_outputs
     prunes_biases = options.pop("prune_biases")
     model = MODELS[options.pop("name")](
         dataset.train.x.shape[1:], num_outputs, **options
@@ -150,14 +152,14 @@ def make_task(config: ConfigDict, roots: dict) -> Task:
         model = with_biases(model)
     if config.planting.target is not None:
         model = _plant(config, model, dataset)
-    return losses.make_task(dataset, model)
+    return losses.make_task(dataset, model, config.train.loss)
 
 
-def _check_batch(size: int, dataset: Dataset):
+def _check_batch(size: int, dataset: Dataset, group: str):
     num = len(dataset.train.x)
     if size > num:
         problem = f"{size}: the training split has {num} examples"
-        raise ConfigError("train.batch_size", problem)
+        raise ConfigError(f"{group}.batch_size", problem)
 
 
 def _plant(config: ConfigDict, model: Model, dataset: Dataset) -> Model:
@@ -244,10 +246,6 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
     Nothing is compiled before the first round; what `auto` finds in a trial is
     remembered in the run directory.
     """
-    settings = config.train
-    shape = optimizers.SCHEDULES[settings.schedule](
-        settings.steps, settings.milestones, settings.gamma
-    )
     plan = None
     if config.lanes.plan != "auto":
         plan = lanes.Plan(config.lanes.plan, config.lanes.chunk)
@@ -258,10 +256,17 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
         name: str = "",
         dataset: Dataset = task.dataset,
         make_train: Callable = loop.make_train,
+        search: bool = False,
         **special,
     ) -> lanes.Run:
         splits = dataset.train, dataset.validation, dataset.test
-        _check_batch(settings.batch_size, dataset)
+        settings = config.algorithm.search if search else config.train
+        _check_batch(
+            settings.batch_size, dataset, "algorithm.search" if search else "train"
+        )
+        shape = optimizers.SCHEDULES[settings.schedule](
+            settings.steps, settings.milestones, settings.gamma
+        )
         build = functools.partial(
             make_train,
             optimizer=optimizers.OPTIMIZERS[settings.optimizer](
@@ -270,10 +275,10 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
             schedule=optimizers.with_warmup(shape, settings.warmup_steps),
             steps=settings.steps,
             batch_size=settings.batch_size,
-            test_curve=settings.test_curve,
+            **({} if search else {"test_curve": settings.test_curve}),
             **special,
         )
-        chosen = settings.execution
+        chosen = config.train.execution
         # Sparse execution has pruned weights at 0, one mask for all steps, this loop.
         if special.get("link") or make_train is not loop.make_train:
             chosen = "dense"
@@ -290,7 +295,8 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
             remember=lambda key, choose: results.remember(workdir, name + key, choose),
         )
 
-    grid = functools.partial(loop.evaluation_grid, settings.steps, settings.eval_every)
+    train = config.train
+    grid = functools.partial(loop.evaluation_grid, train.steps, train.eval_every)
     options = config.algorithm.to_dict()
     if options.get("allocation"):
         options["allocation"] = _allocation(options["allocation"])
@@ -298,7 +304,7 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
         task,
         make_run,
         grid,
-        learning_rate=settings.learning_rate,
+        learning_rate=train.learning_rate,
         replicates=config.replicates,
         controls=config.controls.to_dict(),
         **options,

@@ -16,7 +16,7 @@ from lottery_jax.algorithms.topologies import DENSE, DENSE_INIT
 from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
 from lottery_jax.errors import ConfigError, nearest
-from lottery_jax.models import INITIALIZERS, MODELS
+from lottery_jax.models import ACTIVATIONS, BIASES, INITIALIZERS, MODELS
 from lottery_jax.tickets import (
     ALLOCATIONS,
     CONTROLS,
@@ -37,6 +37,7 @@ from lottery_jax.tickets.scores import OF_TRAINING
 from lottery_jax.tickets.targets import TARGETS
 from lottery_jax.training.execution import EXECUTIONS
 from lottery_jax.training.lanes import PLANS
+from lottery_jax.training.losses import LOSSES
 from lottery_jax.training.optimizers import OPTIMIZERS, SCHEDULES
 
 
@@ -65,42 +66,27 @@ def validate(config: ConfigDict) -> None:
             if not isinstance(width, int) or width < 1:
                 problem = f"{config.model.hidden}: widths are positive integers"
                 raise ConfigError("model.hidden", problem)
+    for field in ("stages", "branches", "activation", "biases"):
+        if config.model[field] is not None and field not in takes:
+            fit = [name for name, make in MODELS.items()
+                   if field in inspect.signature(make).parameters]  # fmt: skip
+            problem = f"{config.model[field]}: is for {', '.join(fit)}"
+            raise ConfigError(f"model.{field}", problem)
     for field in ("stages", "branches"):
         if config.model[field] is not None:
-            if field not in takes:
-                problem = f"{config.model[field]}: is for cascade"
-                raise ConfigError(f"model.{field}", problem)
             _at_least(config, f"model.{field}", 1)
+    for field, valid in {"activation": ACTIVATIONS, "biases": BIASES}.items():
+        if config.model[field] is not None:
+            _choice(config, f"model.{field}", valid)
 
-    train = config.train
-    _choice(config, "train.optimizer", OPTIMIZERS)
-    _choice(config, "train.schedule", SCHEDULES)
+    if config.train.loss is not None:
+        _choice(config, "train.loss", LOSSES)
     _choice(config, "train.execution", EXECUTIONS)
-    for field in ("train.batch_size", "train.steps", "train.eval_every"):
-        _at_least(config, field, 1)
-    _positive(config, "train.learning_rate")
-    _positive(config, "train.gamma")
-    _at_least(config, "train.weight_decay", 0)
-    if train.optimizer == "adam" and train.weight_decay:
-        problem = f"{train.weight_decay}: adam has none, adamw does"
-        raise ConfigError("train.weight_decay", problem)
-    if not 0 <= train.momentum < 1:
-        raise ConfigError("train.momentum", f"{train.momentum}: expected 0 <= x < 1")
-    if train.eval_every > train.steps:
-        problem = f"{train.eval_every}: beyond the last step, {train.steps}"
-        raise ConfigError("train.eval_every", problem)
-    if not 0 <= train.warmup_steps < train.steps:
-        problem = f"{train.warmup_steps}: expected 0 to steps - 1 = {train.steps - 1}"
-        raise ConfigError("train.warmup_steps", problem)
-    if (train.schedule == "piecewise") != bool(train.milestones):
-        problem = (
-            f"{train.milestones}: steps for the schedule piecewise, and only for it"
-        )
-        raise ConfigError("train.milestones", problem)
-    for step in train.milestones:
-        if not isinstance(step, int) or not 0 < step < train.steps:
-            problem = f"{step}: expected steps between 0 and {train.steps}"
-            raise ConfigError("train.milestones", problem)
+    _at_least(config, "train.eval_every", 1)
+    _check_optimization(config, "train")
+    if config.train.eval_every > config.train.steps:
+        problem = f"{config.train.eval_every}: beyond the last step, "
+        raise ConfigError("train.eval_every", f"{problem}{config.train.steps}")
 
     CHECKS[config.algorithm.name](config)
     for name in config.controls:
@@ -128,6 +114,33 @@ def validate(config: ConfigDict) -> None:
             if config.seed[name] >= 2**32:
                 problem = f"{config.seed[name]}: expected less than 2**32"
                 raise ConfigError(f"seed.{name}", problem)
+
+
+def _check_optimization(config: ConfigDict, group: str):
+    """The fields that `train` and `algorithm.search` have alike."""
+    _choice(config, f"{group}.optimizer", OPTIMIZERS)
+    _choice(config, f"{group}.schedule", SCHEDULES)
+    for field in ("batch_size", "steps"):
+        _at_least(config, f"{group}.{field}", 1)
+    for field in ("learning_rate", "gamma"):
+        _positive(config, f"{group}.{field}")
+    _at_least(config, f"{group}.weight_decay", 0)
+
+    def refuse(field, problem):
+        raise ConfigError(f"{group}.{field}", f"{fields[field]}: {problem}")
+
+    fields = _get(config, group)
+    if fields.optimizer == "adam" and fields.weight_decay:
+        refuse("weight_decay", "adam has none, adamw does")
+    if not 0 <= fields.momentum < 1:
+        refuse("momentum", "expected 0 <= x < 1")
+    if not 0 <= fields.warmup_steps < fields.steps:
+        refuse("warmup_steps", f"expected 0 to steps - 1 = {fields.steps - 1}")
+    if (fields.schedule == "piecewise") != bool(fields.milestones):
+        refuse("milestones", "steps for the schedule piecewise, and only for it")
+    for step in fields.milestones:
+        if not isinstance(step, int) or not 0 < step < fields.steps:
+            refuse("milestones", f"expected steps between 0 and {fields.steps}")
 
 
 def _check_imp(config: ConfigDict):

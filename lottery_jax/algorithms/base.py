@@ -29,8 +29,9 @@ from lottery_jax.types import (
 MakeRun = Callable[..., Callable[[Lane, jax.Array], Trained]]
 """`make_run(model, name, **special) -> run(lanes, grid)`: a program that trains stacked
 lanes as the config says; `special` are arguments of `loop.make_train` that are the
-algorithm's own, another `dataset`, or another `make_train` and the arguments of that.
-Of several programs each has a name."""
+algorithm's own, another `dataset`, or another `make_train` and the arguments of that;
+with `search` the config's `algorithm.search` says how, not its `train`. Of several
+programs each has a name."""
 
 Grid = Callable[[dict[str, int], int], list[int]]
 """`grid(snapshots, start) -> steps`: where to evaluate, see `loop.evaluation_grid`."""
@@ -163,6 +164,8 @@ class RoundInfo(NamedTuple):
         there been enough others; None: there is no such score.
       found_mask: what training left, leaves [N, ...]; None: the masks of the lanes.
       truth: what was planted, leaves [R, ...]; None: nothing.
+      search: column -> values [rows]: how the tickets of the round were searched for,
+        one row for every candidate or evaluation; None: they were not.
     """
 
     round: int
@@ -181,6 +184,7 @@ class RoundInfo(NamedTuple):
     filled: jax.Array | None = None
     found_mask: Mask | None = None
     truth: Truth | None = None
+    search: dict[str, np.ndarray] | None = None
 
     @property
     def num_tickets(self) -> int:

@@ -9,7 +9,7 @@ from lottery_jax.data.base import STANDARDIZE, Raw, make_dataset
 from lottery_jax.data.cifar import cifar10
 from lottery_jax.data.digits import digits
 from lottery_jax.data.idx import fashion_mnist, mnist
-from lottery_jax.data.synthetic import circle, gaussian, helix, relu, xor
+from lottery_jax.data.synthetic import circle, gaussian, helix, relu, xor, xor_corners
 from lottery_jax.errors import DataError
 from lottery_jax.types import Dataset, Key
 
@@ -25,6 +25,7 @@ DATASETS = {
     "mnist": mnist,
     "relu": relu,
     "xor": xor,
+    "xor_corners": xor_corners,
 }
 """Name -> `loader(folder, key) -> Raw`; key is for data that are drawn."""
 

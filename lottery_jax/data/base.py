@@ -21,11 +21,13 @@ class Raw(NamedTuple):
       train: (x [n, ...], y [n]); images are [n, height, width, channels].
       test: the dataset's own test split, or None where it has none.
       num_classes: None for regression.
+      validation: examples of its own, or None: they are held out of `train`.
     """
 
     train: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray] | None
     num_classes: int | None
+    validation: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def make_dataset(
@@ -37,6 +39,7 @@ def make_dataset(
     test_size: int | None = None,
     train_size: int | None = None,
     standardize: str = "mean_std",
+    classes: int | None = None,
 ) -> Dataset:
     """Splits at random, then standardises with the numbers of the training split.
 
@@ -49,13 +52,16 @@ def make_dataset(
         held out of the training data where it has none. None: all of its own.
       train_size: examples to train on; None: all that are left.
       standardize: name in `STANDARDIZE`.
+      classes: how many of the classes to use, the first; None: all.
 
     Raises:
       ConfigError: a size that the data do not have.
       DataError: not as many labels as inputs, labels out of range.
     """
-    for x, y in filter(None, (raw.train, raw.test)):
+    for x, y in filter(None, (raw.train, raw.test, raw.validation)):
         _check_examples(name, x, y, raw.num_classes)
+    if classes is not None:
+        raw = _first_classes(raw, classes)
     x, y = raw.train
     order_key, test_key = jax.random.split(key)
     order = np.asarray(jax.random.permutation(order_key, len(x)))
@@ -74,15 +80,19 @@ def make_dataset(
             chosen = np.asarray(jax.random.permutation(test_key, len(test[0])))
             chosen = np.sort(chosen[:test_size])
             test = test[0][chosen], test[1][chosen]
-    _check_size("data.validation_size", validation_size, len(order) - 1)
-    left = len(order) - validation_size
-    train_size = left if train_size is None else train_size
-    _check_size("data.train_size", train_size, left)
-    held_out, kept = np.split(order[: validation_size + train_size], [validation_size])
+    if raw.validation is None:
+        _check_size("data.validation_size", validation_size, len(order) - 1)
+        held_out, order = np.split(order, [validation_size])
+        validation = x[held_out], y[held_out]
+    else:
+        _check_size("data.validation_size", validation_size, len(raw.validation[0]))
+        validation = tuple(part[:validation_size] for part in raw.validation)
+    train_size = len(order) if train_size is None else train_size
+    _check_size("data.train_size", train_size, len(order))
 
-    train = x[kept], y[kept]
+    train = x[order[:train_size]], y[order[:train_size]]
     transform = STANDARDIZE[standardize](train[0])
-    splits = [train, (x[held_out], y[held_out]), test]
+    splits = [train, validation, test]
     y_dtype = np.float32 if raw.num_classes is None else np.int32
     return Dataset(
         *(
@@ -92,6 +102,22 @@ def make_dataset(
         num_classes=raw.num_classes,
         name=name,
     )
+
+
+def _first_classes(raw: Raw, classes: int) -> Raw:
+    if raw.num_classes is None or not 2 <= classes <= raw.num_classes:
+        there = f"2 to {raw.num_classes}" if raw.num_classes else "data with classes"
+        raise ConfigError("data.classes", f"{classes}: expected {there}")
+
+    def first(split):
+        if split is None:
+            return None
+        x, y = split
+        return x[y < classes], y[y < classes]
+
+    splits = map(first, (raw.train, raw.test, raw.validation))
+    train, test, validation = splits
+    return Raw(train, test, classes, validation)
 
 
 def _check_examples(name: str, x, y, num_classes: int | None):

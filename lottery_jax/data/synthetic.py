@@ -31,6 +31,17 @@ def xor(folder: Path | None, key: Key) -> Raw:
     return Raw((x, corner[:, 0] ^ corner[:, 1]), test=None, num_classes=2)
 
 
+def xor_corners(folder: Path | None, key: Key) -> Raw:
+    """The four corners of the unit square, to train and to test with.
+
+    Those are all of XOR; the validation split are noisy points, drawn as `xor`.
+    """
+    noisy = xor(folder, key)
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    labels = np.array([False, True, True, False])
+    return Raw((corners, labels), (corners, labels), 2, validation=noisy.train)
+
+
 def gaussian(folder: Path | None, key: Key) -> Raw:
     """Standard normal inputs; their targets are 0, and teachers give others.
 

@@ -6,20 +6,47 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.initializers import variance_scaling
 
 from lottery_jax.types import Model
 
+
+def signed_constant(key, shape, dtype=jnp.float32):
+    """+-sqrt(2 / fan_in), the sign by a fair coin (arXiv:1911.13299, sec. 3.2)."""
+    size = math.sqrt(2 / math.prod(shape[:-1]))
+    return size * jax.random.rademacher(key, shape, dtype)
+
+
+def uniform(key, shape, dtype=jnp.float32):
+    """Uniform between -1 and 1."""
+    return jax.random.uniform(key, shape, dtype, -1, 1)
+
+
 INITIALIZERS = {
-    "glorot_normal": nn.initializers.variance_scaling(1.0, "fan_avg", "normal"),
+    "glorot_normal": variance_scaling(1.0, "fan_avg", "normal"),
     "glorot_truncated_normal": nn.initializers.glorot_normal(),
     "glorot_uniform": nn.initializers.glorot_uniform(),
-    "kaiming_normal": nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
+    "kaiming_normal": variance_scaling(2.0, "fan_in", "normal"),
+    "kaiming_uniform_sqrt5": variance_scaling(1 / 3, "fan_in", "uniform"),
     "normal_0.1": nn.initializers.normal(0.1),
+    "signed_constant": signed_constant,
+    "uniform": uniform,
 }
 """Name -> Flax initializer of kernels. `glorot_normal` is the paper's Gaussian Glorot;
 `glorot_truncated_normal` what TensorFlow and Flax draw under that name (cut at two
-standard deviations); `kaiming_normal` OpenLTH's; `normal_0.1` has that standard
-deviation in every layer. Biases start at zero."""
+standard deviations); `kaiming_normal` OpenLTH's; `kaiming_uniform_sqrt5` PyTorch's,
++-1/sqrt(fan_in); `normal_0.1` has that standard deviation in every layer; `uniform` is
+between -1 and 1."""
+
+BIASES = {"none": None, "uniform": uniform, "zeros": nn.initializers.zeros}
+"""Name -> Flax initializer of biases; None: layers have none."""
+
+
+def with_bias(biases: str) -> dict:
+    """Arguments of a Flax layer for a name in `BIASES`."""
+    if BIASES[biases] is None:
+        return {"use_bias": False}
+    return {"bias_init": BIASES[biases]}
 
 
 def from_linen(module: nn.Module, input_shape: tuple[int, ...]) -> Model:

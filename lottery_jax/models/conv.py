@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lottery_jax.errors import ConfigError
-from lottery_jax.models.base import INITIALIZERS, from_linen
+from lottery_jax.models.base import INITIALIZERS, from_linen, with_bias
 from lottery_jax.types import Model
 
 
@@ -40,9 +40,11 @@ class Conv(nn.Module):
     hidden: Sequence[int]
     num_outputs: int
     kernel_init: nn.initializers.Initializer
+    biases: str = "zeros"
 
     @nn.compact
     def __call__(self, x):
+        options = {"kernel_init": self.kernel_init, **with_bias(self.biases)}
         layer = 0
         for block in self.blocks:
             for channels, size, padding in block:
@@ -50,66 +52,80 @@ class Conv(nn.Module):
                     channels,
                     (size, size),
                     padding=padding,
-                    kernel_init=self.kernel_init,
                     conv_general_dilated=convolve,
                     name=f"conv_{layer}",
+                    **options,
                 )(x)
                 x = nn.relu(x)
                 layer += 1
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
         x = x.reshape((len(x), -1))
         for i, width in enumerate(self.hidden):
-            x = nn.Dense(width, kernel_init=self.kernel_init, name=f"dense_{i}")(x)
-            x = nn.relu(x)
-        return nn.Dense(self.num_outputs, kernel_init=self.kernel_init, name="output")(
-            x
-        )
+            x = nn.relu(nn.Dense(width, name=f"dense_{i}", **options)(x))
+        return nn.Dense(self.num_outputs, name="output", **options)(x)
 
 
-def _conv(input_shape, num_outputs, initializer, *, blocks, hidden, smallest) -> Model:
+def _conv(
+    input_shape, num_outputs, *, initializer, biases, blocks, hidden, smallest
+) -> Model:
     if len(input_shape) != 3 or min(input_shape[:2]) < smallest:
         problem = f"needs images of at least {smallest}x{smallest}, got {input_shape}"
         raise ConfigError("model.name", problem)
-    module = Conv(blocks, hidden, num_outputs, INITIALIZERS[initializer])
+    module = Conv(blocks, hidden, num_outputs, INITIALIZERS[initializer], biases)
     return from_linen(module, input_shape)
 
 
-def _conv_pairs(widths: Sequence[int], input_shape, num_outputs, initializer) -> Model:
+def _conv_pairs(widths: Sequence[int], input_shape, num_outputs, **options) -> Model:
     return _conv(
         input_shape,
         num_outputs,
-        initializer,
+        **options,
         blocks=tuple(((width, 3, "SAME"),) * 2 for width in widths),
         hidden=(256, 256),
         smallest=2 ** len(widths),
     )
 
 
-def lenet_5(input_shape, num_outputs, *, initializer: str = "glorot_normal") -> Model:
+def lenet_5(
+    input_shape, num_outputs, *, initializer="glorot_normal", biases="zeros"
+) -> Model:
     """LeNet-5 with ReLU and max-pooling (Theys96's form): 61,470 weights on MNIST."""
     return _conv(
         input_shape,
         num_outputs,
-        initializer,
+        initializer=initializer,
+        biases=biases,
         blocks=(((6, 5, "SAME"),), ((16, 5, "VALID"),)),
         hidden=(120, 84),
         smallest=12,
     )
 
 
-def conv_2(input_shape, num_outputs, *, initializer: str = "glorot_normal") -> Model:
+def conv_2(
+    input_shape, num_outputs, *, initializer="glorot_normal", biases="zeros"
+) -> Model:
     """Conv-2 (arXiv:1803.03635, figure 2): 4,300,992 weights on CIFAR-10."""
-    return _conv_pairs((64,), input_shape, num_outputs, initializer)
+    return _conv_pairs(
+        (64,), input_shape, num_outputs, initializer=initializer, biases=biases
+    )
 
 
-def conv_4(input_shape, num_outputs, *, initializer: str = "glorot_normal") -> Model:
+def conv_4(
+    input_shape, num_outputs, *, initializer="glorot_normal", biases="zeros"
+) -> Model:
     """Conv-4 (arXiv:1803.03635, figure 2): 2,425,024 weights on CIFAR-10."""
-    return _conv_pairs((64, 128), input_shape, num_outputs, initializer)
+    return _conv_pairs(
+        (64, 128), input_shape, num_outputs, initializer=initializer, biases=biases
+    )
 
 
-def conv_6(input_shape, num_outputs, *, initializer: str = "glorot_normal") -> Model:
+def conv_6(
+    input_shape, num_outputs, *, initializer="glorot_normal", biases="zeros"
+) -> Model:
     """Conv-6 (arXiv:1803.03635, figure 2): 2,261,184 weights on CIFAR-10.
 
     The paper prints 1.7M, which does not follow from its layers with same padding.
     """
-    return _conv_pairs((64, 128, 256), input_shape, num_outputs, initializer)
+    return _conv_pairs(
+        (64, 128, 256), input_shape, num_outputs, initializer=initializer, biases=biases
+    )

@@ -5,26 +5,32 @@ from collections.abc import Sequence
 import flax.linen as nn
 
 from lottery_jax.errors import ConfigError
-from lottery_jax.models.base import INITIALIZERS, from_linen
+from lottery_jax.models.base import INITIALIZERS, from_linen, with_bias
 from lottery_jax.types import Model
+
+ACTIVATIONS = {"relu": nn.relu, "sigmoid": nn.sigmoid, "tanh": nn.tanh}
+"""Name -> function of a hidden unit."""
 
 
 class Mlp(nn.Module):
-    """Dense layers with ReLU; layers are named dense_0, dense_1, ..., output."""
+    """Dense layers; they are named dense_0, dense_1, ..., output."""
 
     hidden: Sequence[int]
     num_outputs: int
     kernel_init: nn.initializers.Initializer
+    activation: str = "relu"
+    biases: str = "zeros"
 
     @nn.compact
     def __call__(self, x):
+        def dense(width, name):
+            bias = with_bias(self.biases)
+            return nn.Dense(width, kernel_init=self.kernel_init, name=name, **bias)
+
         x = x.reshape((len(x), -1))
         for i, width in enumerate(self.hidden):
-            x = nn.Dense(width, kernel_init=self.kernel_init, name=f"dense_{i}")(x)
-            x = nn.relu(x)
-        return nn.Dense(self.num_outputs, kernel_init=self.kernel_init, name="output")(
-            x
-        )
+            x = ACTIVATIONS[self.activation](dense(width, f"dense_{i}")(x))
+        return dense(self.num_outputs, "output")(x)
 
 
 def mlp(
@@ -33,9 +39,21 @@ def mlp(
     *,
     hidden: Sequence[int] = (300, 100),
     initializer: str = "glorot_normal",
+    activation: str = "relu",
+    biases: str = "zeros",
 ) -> Model:
-    """Multi-layer perceptron on flattened inputs with ReLU; `hidden` are the widths."""
-    module = Mlp(tuple(hidden), num_outputs, INITIALIZERS[initializer])
+    """Multi-layer perceptron on flattened inputs.
+
+    Args:
+      input_shape: of one example.
+      num_outputs: width of the output layer.
+      hidden: widths of the hidden layers.
+      initializer: name in `INITIALIZERS`.
+      activation: name in `ACTIVATIONS`.
+      biases: name in `BIASES`.
+    """
+    kernel_init = INITIALIZERS[initializer]
+    module = Mlp(tuple(hidden), num_outputs, kernel_init, activation, biases)
     return from_linen(module, input_shape)
 
 
@@ -44,9 +62,16 @@ def lenet_300_100(
     num_outputs: int,
     *,
     initializer: str = "glorot_normal",
+    biases: str = "zeros",
 ) -> Model:
     """LeNet-300-100 (LeCun et al., 1998): on MNIST 266,200 weights and 410 biases."""
-    return mlp(input_shape, num_outputs, hidden=(300, 100), initializer=initializer)
+    return mlp(
+        input_shape,
+        num_outputs,
+        hidden=(300, 100),
+        initializer=initializer,
+        biases=biases,
+    )
 
 
 class Committee(nn.Module):

@@ -1,8 +1,8 @@
 """A run is a directory: config, environment, ladder, and one folder per whole round.
 
     config.json  environment.json  ladder.json  .lock
-    rounds/0007/ summary.parquet  curves.parquet  weights.parquet  masks.npz
-                 certificate.json
+    rounds/0007/ summary.parquet  curves.parquet  weights.parquet  search.parquet
+                 masks.npz  certificate.json
                  state.npz (last round only: all that is needed to go on)
     figures/  more_figures/
 
@@ -56,6 +56,8 @@ class Results(NamedTuple):
       weights: of the first ticket of every round whose mask was made from a training,
         some weights of every layer: `start` and `final` of that training, and whether
         the mask has `kept` them.
+      search: where tickets are searched for, a row for every candidate or evaluation of
+        the search; columns beside `round` are the algorithm's own.
     """
 
     workdir: Path
@@ -66,6 +68,7 @@ class Results(NamedTuple):
     curves: pd.DataFrame
     certificates: list[dict]
     weights: pd.DataFrame
+    search: pd.DataFrame
 
 
 def load_results(workdir: str | os.PathLike) -> Results:
@@ -81,7 +84,7 @@ def load_results(workdir: str | os.PathLike) -> Results:
     if not folders:
         raise ResultsError(f"{workdir} has no whole round yet")
     frames = {}
-    for table in ("summary", "curves", "weights"):
+    for table in ("summary", "curves", "weights", "search"):
         paths = [folder / f"{table}.parquet" for folder in folders]
         parts = [_reading(path, pd.read_parquet) for path in paths]
         frames[table] = pd.concat(parts, ignore_index=True)
@@ -222,6 +225,7 @@ def commit(
         summary.to_parquet(folder / "summary.parquet", index=False)
         curves.to_parquet(folder / "curves.parquet", index=False)
         tables.some_weights(info).to_parquet(folder / "weights.parquet", index=False)
+        tables.search(info).to_parquet(folder / "search.parquet", index=False)
         np.savez(folder / "masks.npz", **tables.packed_masks(info))
         leaves = jax.device_get(jax.tree.leaves(jax.tree.map(_without_key, state)))
         np.savez(folder / "state.npz", **{str(i): x for i, x in enumerate(leaves)})

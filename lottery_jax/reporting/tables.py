@@ -69,6 +69,11 @@ def some_weights(info: RoundInfo, num: int = 2000) -> pd.DataFrame:
     return table.assign(round=info.round)[list(names)].astype(names)
 
 
+def search(info: RoundInfo) -> pd.DataFrame:
+    """How the tickets of the round were searched for; see `results.Results`."""
+    return pd.DataFrame({"round": info.round, **(info.search or {"round": []})})
+
+
 def packed_masks(info: RoundInfo) -> dict[str, np.ndarray]:
     """Of the tickets, eight weights to a byte; see `results.load_masks`."""
     tickets = info.num_tickets
