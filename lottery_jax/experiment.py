@@ -123,7 +123,9 @@ def _show_end(workdir: Path, stated: tuple) -> results.Results:
 
     found = results.load_results(workdir)
     progress.show_end(found.summary, figures.draw(found), workdir)
-    compared = sanity.to_markdown(sanity.table(found.summary))
+    compared = None
+    if progress.of_checks(found.summary).any():
+        compared = sanity.to_markdown(sanity.table(found.summary))
     if compared:
         path = results.write_text(workdir, "sanity.md", compared)
         progress.say(f"checks: {path}")
@@ -228,7 +230,7 @@ def _check_state(config: ConfigDict, task: Task):
     if not jax.tree.leaves(state):
         return
     problem = "this network has batch statistics,"
-    if config.algorithm.name == "supermask":
+    if config.algorithm.name in ("strong_tickets", "supermask"):
         problem = f"{problem} and masks are learned of networks without"
         raise ConfigError("model.name", problem)
     on_a_line = {

@@ -4,6 +4,7 @@ from lottery_jax.algorithms.compare import compare
 from lottery_jax.algorithms.gradual import gradual
 from lottery_jax.algorithms.imp import imp
 from lottery_jax.algorithms.sample_complexity import sample_complexity
+from lottery_jax.algorithms.strong_tickets import strong_tickets
 from lottery_jax.algorithms.supermask import supermask
 from lottery_jax.algorithms.topologies import topologies
 
@@ -14,6 +15,7 @@ ALGORITHMS = {
     "gradual": gradual,
     "imp": imp,
     "sample_complexity": sample_complexity,
+    "strong_tickets": strong_tickets,
     "supermask": supermask,
     "topologies": topologies,
 }

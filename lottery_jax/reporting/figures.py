@@ -12,6 +12,7 @@ from lottery_jax.analysis import cost as costs
 from lottery_jax.reporting import (
     compare_figures,
     plotting,
+    search_figures,
     theory_figures,
     ticket_figures,
     topology_figures,
@@ -29,7 +30,10 @@ AXIS_LABELS = {
 }
 
 
-OWN = {"sample_complexity": theory_figures.of_run}
+OWN = {
+    "sample_complexity": theory_figures.of_run,
+    "strong_tickets": search_figures.of_strong_tickets,
+}
 """Name of an algorithm -> what draws its figures, where it has others than the rest."""
 
 OF_METHODS = ("compare", "topologies")
