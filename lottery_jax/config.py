@@ -199,10 +199,11 @@ def _strong_tickets() -> ConfigDict:
     fields.generations_per_round = 50
     fields.recombination_rate = 0.3  # of the population mate
     fields.mutation_rate = 0.1  # of population and children have a mutant
+    fields.mutation_bits = 1  # most that are flipped in a mutant
     fields.migration_rate = 0.1  # new random candidates, in populations
     fields.parent_rate = 0.3  # of the population, the best, are mated with
     fields.gated = False  # rates are probabilities, as published; slower
-    fields.distinct = False  # of equal candidates one stays
+    fields.distinct = False  # of candidates of equal fitness the smallest stays alone
     fields.initial_density = 0.5  # of random candidates
     # Accuracy on the training split that every new candidate must have: none, static,
     # adaptive (algorithms/bounds.py).

@@ -109,6 +109,8 @@ def _rounds(algorithm: Algorithm, measure: Callable, roots, workdir: Path, done:
             more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
             layers = ", ".join(empty[:3]) + more
             progress.say(f"note: nothing is left of {layers} in a ticket of this round")
+        for note in info.notes:
+            progress.say(f"note: {note}")
         summary = hosts.from_first(
             results.commit, workdir, info, state, certificate, found
         )

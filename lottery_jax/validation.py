@@ -9,11 +9,10 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from lottery_jax import config as configs
-from lottery_jax.algorithms import ALGORITHMS
+from lottery_jax.algorithms import ALGORITHMS, genetic_search
 from lottery_jax.algorithms.bounds import BOUNDS
 from lottery_jax.algorithms.gradual import LANE
 from lottery_jax.algorithms.methods import MASK_CHECKS, METHODS, lane_names
-from lottery_jax.algorithms.strong_tickets import Rates
 from lottery_jax.algorithms.topologies import DENSE, DENSE_INIT
 from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
@@ -339,7 +338,7 @@ def _check_strong_tickets(config: ConfigDict):
     _choice(config, "algorithm.objective", ("accuracy", "cross_entropy"))
     _choice(config, "algorithm.bound", BOUNDS)
     for field in ("max_generations", "generations_per_round", "patience", "tries",
-                  "bound_patience", "chunk"):  # fmt: skip
+                  "bound_patience", "chunk", "mutation_bits"):  # fmt: skip
         _at_least(config, f"algorithm.{field}", 1)
     _at_least(config, "algorithm.population", 2)
     _at_least(config, "algorithm.sizes", 2)
@@ -358,13 +357,13 @@ def _check_strong_tickets(config: ConfigDict):
             problem = f"{algorithm[field]}: expected an accuracy from 0 to below 1"
             raise ConfigError(f"algorithm.{field}", problem)
     _fraction(config, "algorithm.initial_density")
-    rates = Rates(*(algorithm[f"{name}_rate"] for name in
-                    ("recombination", "mutation", "migration", "parent")))  # fmt: skip
-    children, mutants, migrants, parents = rates.counts(algorithm.population)
-    if not parents:
+    names = genetic_search.Settings._fields
+    settings = {k: v for k, v in algorithm.items() if k in names}
+    num = genetic_search.counts(genetic_search.Settings(**settings))
+    if not num.parents:
         problem = f"{algorithm.population}: too few for parent_rate, no one is a parent"
         raise ConfigError("algorithm.population", problem)
-    if not children + mutants + migrants:
+    if not num.children + num.mutants + num.migrants:
         problem = f"{algorithm.population}: too few for these rates, no one is ever new"
         raise ConfigError("algorithm.population", problem)
     if algorithm.bound == "adaptive":

@@ -23,7 +23,7 @@ NUM_BLOBS = (3750, 1250)
 """Of every class of `blobs`: to train and validate, and to test."""
 
 NOISE = 0.01
-"""Of the tasks of Plant 'n' Seek: standard deviation of targets, probability of another label."""
+"""Of Plant 'n' Seek's: standard deviation of targets, probability of another label."""
 
 
 def xor(folder: Path | None, key: Key) -> Raw:

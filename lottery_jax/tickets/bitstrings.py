@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lottery_jax.tickets import masks
+from lottery_jax.tickets import genetics, masks
 from lottery_jax.types import Key, Mask, Model, Params, Prunable
 
 
@@ -101,3 +101,42 @@ def with_path(
         return jnp.take_along_axis(tried, first[None, :, None], axis=0)[0]
 
     return redrawn
+
+
+def mate(key: Key, bits: jax.Array, first: jax.Array, parents: int) -> jax.Array:
+    """A child of each of the first [S], and of any of the best: [S, n].
+
+    Every bit is that of either parent alike.
+
+    Args:
+      key: random key.
+      bits: the population [P, n], the best first.
+      first: places of those that mate; one may mate with itself.
+      parents: how many are the best.
+    """
+    partner_key, mix_key = jax.random.split(key)
+    other = jax.random.randint(partner_key, first.shape, 0, parents)
+    return genetics.crossover(mix_key, (bits[first],), (bits[other],))[0]
+
+
+def mutate(
+    key: Key, bits: jax.Array, layout: Layout, most: int, by_layer: bool
+) -> jax.Array:
+    """Flips one to `most` bits of every string [P, n], as many with equal chances.
+
+    Args:
+      key: random key.
+      bits: of the candidates.
+      layout: of the strings.
+      most: bits, one after another; the same may be flipped twice.
+      by_layer: any layer alike, then any bit of it; otherwise any bit alike.
+    """
+    count_key, *keys = jax.random.split(key, most + 1)
+    numbers = jax.random.randint(count_key, (len(bits), 1), 1, most + 1)
+    for number, own in enumerate(keys):
+        if by_layer:
+            changed = flip_one_of_a_layer(own, layout, bits)
+        else:
+            changed = genetics.flip_one(own, bits, True)
+        bits = jnp.where(number < numbers, changed, bits)
+    return bits
