@@ -203,7 +203,7 @@ def _strong_tickets() -> ConfigDict:
     fields.migration_rate = 0.1  # new random candidates, in populations
     fields.parent_rate = 0.3  # of the population, the best, are mated with
     fields.gated = False  # rates are probabilities, as published; slower
-    fields.distinct = False  # of candidates of equal fitness the smallest stays alone
+    fields.distinct = False  # no two candidates are as fit and as small
     fields.initial_density = 0.5  # of random candidates
     # Accuracy on the training split that every new candidate must have: none, static,
     # adaptive (algorithms/bounds.py).

@@ -39,7 +39,7 @@ class Settings(NamedTuple):
       migration_rate: of the population's size that come anew.
       parent_rate: of the population, the best, that are mated with.
       gated: every candidate mates or mutates with that probability, as published.
-      distinct: of candidates of equal fitness the smallest stays alone.
+      distinct: no two candidates are as fit and as small as each other.
       initial_density: probability of a bit of a random candidate.
       bound: accuracy that new candidates must reach: "none", "static", "adaptive".
       bound_start: that accuracy at first.
