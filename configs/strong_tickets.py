@@ -7,10 +7,10 @@ the sparser; in the end bits are pruned one by one. All is chosen on the validat
 split, and the test split is looked at once.
 
 Presets after a colon. Data: `moons` (the default), `circles`, `blobs` (ten classes,
-100 hidden units), `digits` (75). Networks: A (the default), `b`, `c`, `d`: hidden layers
-of 20, 75, 100, 50-50. Search: `adaptive`, `static`, the published bounds on the accuracy
-of new candidates; `large`, not published, gets out of local optima: 300 candidates of
-which no two are as fit and as small, each with a mutant of up to three bits.
+100 hidden units), `digits` (75). Networks: A (the default), `b`, `c`, `d`: hidden
+layers of 20, 75, 100, 50-50. Search: `adaptive`, `static`, the published bounds on the
+accuracy of new candidates; `large`, not published, gets out of local optima: 300
+candidates, no two as fit and as small, each with a mutant of up to three bits.
 
 EXPECT
 

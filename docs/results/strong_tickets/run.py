@@ -24,7 +24,8 @@ from lottery_jax.reporting import search_figures
 FEWER = {"data.train_size": 10_000}
 """A quarter of the points to search with: as good, and four times as fast."""
 
-SHORT = {"algorithm.max_generations": 1000, "algorithm.generations_per_round": 250}
+SHORT = {"algorithm.max_generations": 600, "algorithm.generations_per_round": 200,
+         "replicates": 5}  # fmt: skip
 
 OPTIMISM = {"algorithm.test_selected": True}
 
@@ -39,10 +40,9 @@ RUNS = {
     "circles_ga": ("circles", FEWER | OPTIMISM),
     "circles_adaptive": ("circles,adaptive", FEWER),
     "circles_large": ("circles,large", {}),
-    "digits": ("digits", SHORT | {"replicates": 5}),
-    "blobs_4": ("blobs", SHORT | {"replicates": 5, "data.classes": 4,
-                                  "data.train_size": 5000}),
-}  # fmt: skip
+    "digits": ("digits", SHORT),
+    "blobs_4": ("blobs", SHORT | {"data.classes": 4, "data.train_size": 3000}),
+}
 """Name -> presets of `strong_tickets.py` and changes."""
 
 TRAINED = {"moons": "moons", "circles": "circles", "digits": "digits"}
