@@ -567,7 +567,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(rounds, tmp_path, capsys):
     )
     search = found.search[found.search.kind == "generation"]
     assert search.unmet[search.generation == 0].gt(0).all()
-    assert search.bound.between(0.51, 0.9).all()  # it began at 0.95
+    assert search.bound.lt(0.9).all()  # it began at 0.95
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert drawn == {"search", "front", "decisions", "networks"}
 
