@@ -79,6 +79,7 @@ def digits(config):
     config.data.validation_size = 300
     config.data.test_size = 450
     config.model.hidden = (75,)
+    config.algorithm.prune_on = "both"  # 300 images would be overfitted
     _by_loss(config)
 
 

@@ -41,6 +41,7 @@ RUNS = {
     "circles_adaptive": ("circles,adaptive", FEWER),
     "circles_large": ("circles,large", {}),
     "digits": ("digits", SHORT),
+    "digits_on_validation": ("digits", SHORT | {"algorithm.prune_on": "validation"}),
     "blobs_4": ("blobs", SHORT | {"data.classes": 4, "data.train_size": 3000}),
 }
 """Name -> presets of `strong_tickets.py` and changes."""
