@@ -228,8 +228,9 @@ def _check_state(config: ConfigDict, task: Task):
     if not jax.tree.leaves(state):
         return
     problem = "this network has batch statistics,"
-    if config.algorithm.name == "supermask":
-        problem = f"{problem} and masks are learned of networks without"
+    needs = {"nets": "candidates are", "supermask": "masks are learned of"}
+    if config.algorithm.name in needs:
+        problem = f"{problem} and {needs[config.algorithm.name]} networks without"
         raise ConfigError("model.name", problem)
     on_a_line = {
         "level_barrier": config.level_barrier,

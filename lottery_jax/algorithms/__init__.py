@@ -3,6 +3,7 @@
 from lottery_jax.algorithms.compare import compare
 from lottery_jax.algorithms.gradual import gradual
 from lottery_jax.algorithms.imp import imp
+from lottery_jax.algorithms.nets import nets
 from lottery_jax.algorithms.sample_complexity import sample_complexity
 from lottery_jax.algorithms.supermask import supermask
 from lottery_jax.algorithms.topologies import topologies
@@ -13,6 +14,7 @@ ALGORITHMS = {
     "compare": compare,
     "gradual": gradual,
     "imp": imp,
+    "nets": nets,
     "sample_complexity": sample_complexity,
     "supermask": supermask,
     "topologies": topologies,

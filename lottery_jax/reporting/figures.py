@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from lottery_jax.analysis import cost as costs
 from lottery_jax.reporting import (
     compare_figures,
+    nets_figures,
     plotting,
     theory_figures,
     ticket_figures,
@@ -29,7 +30,10 @@ AXIS_LABELS = {
 }
 
 
-OWN = {"sample_complexity": theory_figures.of_run}
+OWN = {
+    "nets": nets_figures.of_run,
+    "sample_complexity": theory_figures.of_run,
+}
 """Name of an algorithm -> what draws its figures, where it has others than the rest."""
 
 OF_METHODS = ("compare", "topologies")

@@ -227,7 +227,8 @@ def with_percent(summary: pd.DataFrame) -> pd.DataFrame:
     The mean of its replicates, since a learned mask is not as dense as that of another
     one. The control `dense` stands where its ticket does.
     """
-    control = (summary.lane == "dense") & (summary.lane == "ticket").any()
+    beside = summary["round"].isin(summary["round"][summary.lane == "ticket"])
+    control = (summary.lane == "dense") & beside
     lane = summary.lane.where(~control, "ticket")
     own = summary.density.where(~control)
     density = own.groupby([lane, summary["round"]]).transform("mean")

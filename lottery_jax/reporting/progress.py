@@ -32,8 +32,8 @@ def training(number: int, last: int):
 
 def quantity(summary: pd.DataFrame) -> str:
     """The column that people look at first."""
-    wanted = ("success", "early_stop_test_accuracy")
-    return next((name for name in wanted if name in summary), "early_stop_test_loss")
+    wanted = ("success", "early_stop_test_accuracy", "early_stop_test_loss", "fitness")
+    return next(name for name in wanted if name in summary)
 
 
 def ticket_density(summary: pd.DataFrame) -> pd.Series:
@@ -70,10 +70,10 @@ def show_round(
         for lane, mean in means.items()
     )
     diverged = int(summary.diverged.sum())
+    speed = f"{len(summary) * steps / seconds:,.0f} lane-steps/s" if steps else ""
     say(
         f"round {number:>2}/{last}  density {100 * density:6.2f}%  {shown}  "
-        f"{len(summary) * steps / seconds:,.0f} lane-steps/s"
-        f"{' (compiling included)' if compiled else ''}  "
+        f"{speed}{' (compiling included)' if compiled else ''}  "
         f"{_duration(seconds_left)} left"
         + (f"  {diverged} lanes diverged" if diverged else "")
     )
@@ -82,7 +82,8 @@ def show_round(
 def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
     """A table of density by lane, and where everything is."""
     column = quantity(summary)
-    summary = summary[~of_checks(summary)]
+    # Rounds of a search have no such number.
+    summary = summary[~of_checks(summary) & summary[column].notna()]
     lanes = list(dict.fromkeys(summary.lane))
     scale = 100 if column.endswith("accuracy") else 1
     replicates = summary.replicate.nunique()
