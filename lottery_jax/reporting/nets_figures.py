@@ -63,7 +63,7 @@ def search(results: Results) -> Figure:
                 (best, plotting.KEPT, "best so far"),
             )
         ]
-        plotting.fit(axes, shown)
+        plotting.fit(axes, shown, 102 if scale == 100 else np.inf)
         axes.set_xlabel("generation")
         axes.set_ylabel(label)
     panels[2].axhline(
@@ -122,7 +122,7 @@ def against_density(results: Results) -> Figure:
         plotting.band(axes, own, "percent", column, plotting.style(lane), lane, scale)
         for lane, own in rows.groupby("lane", sort=False)
     ]
-    plotting.fit(axes, means, 100 if scale == 100 else np.inf)
+    plotting.fit(axes, means, 101 if scale == 100 else np.inf)
     plotting.density_axis(axes, rows.percent)
     axes.set_ylabel(f"{label} at the end of training")
     axes.set_title(plotting.title(results), fontsize=9)
@@ -144,5 +144,7 @@ def training(results: Results) -> Figure:
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel(label)
     axes.set_title(plotting.title(results), fontsize=9)
-    axes.legend(frameon=False, handlelength=3.5, fontsize=8)
+    figure.legend(
+        loc="outside right upper", frameon=False, handlelength=3.5, fontsize=8
+    )
     return figure

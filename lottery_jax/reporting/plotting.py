@@ -23,6 +23,8 @@ STYLES = {
     "shuffle": {"color": "#009E73", "marker": "D", "linestyle": ":"},
     "dense": {"color": "#56B4E9", "marker": "P", "linestyle": (0, (8, 2))},
     "gradual": {"color": "#E69F00", "marker": "H", "linestyle": (0, (1, 1))},
+    "random_ticket": {"color": "#E69F00", "marker": "v", "linestyle": (0, (1, 2))},
+    "scaled_random_ticket": {"color": "0.55", "marker": "<", "linestyle": (0, (5, 1))},
     "over_wide": {"color": "#0072B2", "marker": "X", "linestyle": (0, (4, 1))},
 }
 
