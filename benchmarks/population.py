@@ -1,6 +1,6 @@
 """Candidates per second of neuroevolutionary ticket search, by size of the population.
 
-    python benchmarks/population.py [--networks=xor10] [--populations=5,25] [--output=FILE]
+    python benchmarks/population.py [--networks=xor10] [--output=FILE]
 
 A candidate is trained as its preset of configs/nets.py says, by SGD: 100 steps on the
 four points of XOR, or an epoch of 859 batches of 64 for LeNet-300-100, on made data of
@@ -22,6 +22,8 @@ import numpy as np
 from absl import app, flags
 
 from lottery_jax import experiment, rng
+from lottery_jax.models import MODELS
+from lottery_jax.training import losses
 from lottery_jax.types import Dataset, Split
 
 SECONDS = 1.0  # that a timing of small networks lasts at least
@@ -53,6 +55,7 @@ def preset(name: str, population: int):
     algorithm.elites = 2 * population // 5
     algorithm.tournament = min(algorithm.tournament, population)
     algorithm.patience = None
+    algorithm.generations = 1_000_000
     algorithm.search.optimizer = "sgd"
     algorithm.search.steps = STEPS.value or algorithm.search.steps
     if name == "lenet_mnist":
@@ -77,9 +80,6 @@ def generations_per_second(name: str, population: int) -> tuple[list[float], int
     config = preset(name, population)
     roots = rng.roots(0)
     if name == "lenet_mnist":
-        from lottery_jax.models import MODELS
-        from lottery_jax.training import losses
-
         model = MODELS["lenet_300_100"]((28, 28, 1), 10, biases="none")
         task = losses.make_task(made_mnist(), model)
     else:
@@ -93,7 +93,7 @@ def generations_per_second(name: str, population: int) -> tuple[list[float], int
         nonlocal state
         start, number = time.perf_counter(), 0
         while not number or time.perf_counter() - start < SECONDS:
-            state, _ = algorithm.step(state._replace(round=jax.numpy.int32(2)))
+            state, _ = algorithm.step(state)
             jax.block_until_ready(state)
             number += 1
         return number / (time.perf_counter() - start)
@@ -172,9 +172,10 @@ def measure(name: str) -> list[dict]:
             [children * timing for timing in timings], "candidates_per_second"
         )
         row = {"network": name, "population": population, **found}
-        row["over_first"] = found["candidates_per_second"] / (
-            rows[0] if rows else found
-        )["candidates_per_second"]
+        row["over_first"] = (
+            found["candidates_per_second"]
+            / (rows[0] if rows else found)["candidates_per_second"]
+        )
         if torch:
             row["over_pytorch"] = found["candidates_per_second"] / torch
         rows.append(row)

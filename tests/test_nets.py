@@ -1,5 +1,7 @@
 """NeTS: what a candidate is worth, how generations follow, what is compared."""
 
+import logging
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -307,16 +309,23 @@ def test_candidates_without_a_number_never_win():
     assert np.asarray(states[-1].measured["density"] > 0).all()
 
 
-def test_a_generation_compiles_nothing_new(found):
-    _, algorithm, states, _ = found
-    with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
-        compiled = []
-        patch.setattr(
-            "jax._src.interpreters.pxla.logger.log",
-            lambda level, text, *rest: compiled.append(text),
-        )
-        algorithm.step(states[1])
-    assert not [text for text in compiled if "Compiling" in text]
+def test_a_generation_is_three_programs_compiled_once(caplog):
+    """None is compiled, or called, once per candidate."""
+    _, algorithm, roots = helpers.tiny_algorithm(tiny_config())
+    compiled = []
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        state = algorithm.init(roots)
+        for _ in range(4):
+            caplog.clear()
+            state, _ = algorithm.step(state)
+            compiled.append(
+                [r.message.split()[1] for r in caplog.records
+                 if r.message.startswith("Compiling")]
+            )  # fmt: skip
+    programs = ["jit(breed)", "jit(share)", "jit(join)"]
+    assert [name for name in compiled[1] if name in programs] == programs
+    assert len([name for name in compiled[1] if name.startswith("jit(")]) < 20
+    assert compiled[2:] == [[], []]
 
 
 def test_an_interrupted_search_ends_with_the_same_bits(tmp_path):

@@ -53,10 +53,12 @@ class MatchedState(NamedTuple):
     Attributes:
       dense: weights of the dense network after training.
       pruned: weights after training, and mask, of the last level.
+      ticket: weights of the ticket after training, when it has been.
     """
 
     dense: Params
     pruned: Genome
+    ticket: Params
 
 
 class Matched(NamedTuple):
@@ -109,7 +111,7 @@ def matched(
         theta = jax.tree.map(
             lambda leaf: jnp.zeros((replicates, *leaf.shape), leaf.dtype), shapes
         )
-        return MatchedState(theta, Genome(theta, masks.full(theta)))
+        return MatchedState(theta, Genome(theta, masks.full(theta)), theta)
 
     @jax.jit
     def draw(roots) -> tuple[Params, Key, Key]:
@@ -189,14 +191,19 @@ def matched(
             lanes = genetics.concatenate(lanes, lane)
             labels += [Label(name, sample, i) for i in range(replicates)]
         trained = run(lanes, steps)
-        first = list(rows).index("imp" if level else "dense") * replicates
-        final = jax.tree.map(
-            lambda leaf: leaf[first : first + replicates], trained.final
-        )
+
+        def final(name):
+            first = list(rows).index(name) * replicates
+            own = slice(first, first + replicates)
+            return jax.tree.map(lambda leaf: leaf[own], trained.final)
+
         if level:
-            after = state._replace(pruned=Genome(final, rows["imp"].mask))
+            after = state._replace(pruned=Genome(final("imp"), rows["imp"].mask))
         else:
-            after = MatchedState(final, Genome(final, full))
+            dense = final("dense")
+            after = state._replace(dense=dense, pruned=Genome(dense, full))
+        if level == levels:
+            after = after._replace(ticket=final("ticket"))
         info = RoundInfo(
             round=level, density=float(num.mean() / size),
             num_keep={"all": np.tile(num, len(labels) // replicates)}, groups=groups,
