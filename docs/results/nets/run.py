@@ -135,16 +135,13 @@ def draw_xor(found: results.Results, name: str):
 
 
 def main(runs: Path, names: list[str]):
-    parts = []
     for name in names or PRESETS:
         found = experiment.run(config_of(PRESETS[name]), runs / name)
-        parts.append(f"## {name}\n\n{course(found)}\n\n{table(found)}\n")
+        text = f"# {name}\n\n{course(found)}\n\n{table(found)}\n"
         if name.startswith("xor"):
             on_noisy = with_interval(draw_xor(found, PRESETS[name]))
-            parts.append(f"Tickets on noisy points: {on_noisy} %.\n")
-        (HERE / f"{name}.md").write_text(
-            "\n".join(parts[-2:] if "xor" in name else parts[-1:])
-        )
+            text += f"\nTickets on noisy points: {on_noisy} %.\n"
+        (HERE / f"{name}.md").write_text(text)
         columns = ["round", "lane", "sample", "replicate", "density", "kept"]
         columns += [
             column for column in ("fitness", "test_accuracy", "test_loss", "seconds")
