@@ -246,6 +246,17 @@ def _check_compare(config: ConfigDict):
         raise ConfigError("model.prune_biases", f"True: {problem}")
     if config.controls.get("dense"):
         raise ConfigError("controls.dense", "round 0 is the dense network here")
+    _check_optimization(config, "algorithm.search")
+    search = algorithm.search
+    _at_least(config, "algorithm.search.update_every", 1)
+    _at_least(config, "algorithm.search.regularization", 0)
+    learned = [name for name in algorithm.methods if METHODS[name].learns]
+    if learned and search.update_every >= search.steps:
+        problem = f"{search.update_every}: expected less than steps, {search.steps}"
+        raise ConfigError("algorithm.search.update_every", problem)
+    if learned and config.model.prune_biases:
+        problem = f"True: {learned[0]} learns scores of kernels alone"
+        raise ConfigError("model.prune_biases", problem)
 
 
 def _check_densities(densities: tuple):
