@@ -162,11 +162,15 @@ def _compare() -> ConfigDict:
     fields.search.optimizer = "momentum"
     fields.search.learning_rate = 0.1
     fields.search.schedule = "cosine"
+    # Of gem_miner, whose scores are 1 where those of edge_popup are 1 / sqrt(fan_in);
+    # None: the same.
+    fields.search.gem_miner_learning_rate = config_dict.placeholder(float)
     fields.search.steps = 3000  # optimizer steps of a search
     # Steps of an interval: after each gem_miner freezes, but for the last,
     # edge_popup_annealed changes its density, and all evaluate.
     fields.search.update_every = 100
-    fields.search.regularization = 0.0  # lambda of gem_miner's penalty, sum of p^2
+    # lambda of gem_miner's penalty, the sum of p^2: one per density, or one for all
+    fields.search.regularization = (0.0,)
     return fields
 
 

@@ -154,7 +154,7 @@ def compare(
 
     learning = [strand for strand in strands if strand.method.learns]
     if learning:
-        learn = make_learn(make_run, sizes, datasets, **search)
+        learn = make_learn(make_run, learning, sizes, datasets, **search)
     truths = make_truths(model, replicates)
     numbers = jnp.arange(replicates)
     steps = jnp.array(grid({}, 0))
@@ -278,7 +278,7 @@ def compare(
         if learning:
             score_keys = {strand: score_key(state, strand) for strand in learning}
             num_keep = {s: between(s.method, number)[1] for s in learning}
-            learned, table = learn(state.init, score_keys, order, num_keep)
+            learned, table = learn(number, state.init, score_keys, order, num_keep)
         for strand in strands:
             method = strand.method
             if looks and strand.data not in batches:

@@ -71,7 +71,8 @@ def some_weights(info: RoundInfo, num: int = 2000) -> pd.DataFrame:
 
 def search(info: RoundInfo) -> pd.DataFrame:
     """How the tickets of the round were searched for; see `results.Results`."""
-    return pd.DataFrame({"round": info.round, **(info.search or {"round": []})})
+    none = {"round": np.zeros(0, int)}
+    return pd.DataFrame({"round": info.round, **(info.search or none)})
 
 
 def packed_masks(info: RoundInfo) -> dict[str, np.ndarray]:

@@ -62,14 +62,13 @@ def make_train(
     batch_size: int,
     rule: Rule,
     groups: Groups,
-    regularization: float = 0.0,
 ) -> Train:
     """Builds `train(lane, data, grid) -> Trained`, as `loop.make_train` does.
 
     Lanes have params and mask {"scores", "weights"}: scores and the active ones among
     them by path of a kernel, and the network, of which nothing is trained. Their hypers
-    are `learning_rate`; `num_keep`, group -> int32 [T], one for every entry of the
-    grid; and `inverted`, bool.
+    are `learning_rate`; `regularization`, the weight of the rule's penalty; `num_keep`,
+    group -> int32 [T], one for every entry of the grid; and `inverted`, bool.
 
     Args:
       task: the network, without state.
@@ -79,7 +78,6 @@ def make_train(
       batch_size: examples per step.
       rule: what scores are and do.
       groups: which kernels compete for the places there are.
-      regularization: weight of a penalty, which the rule has or has not.
 
     Returns:
       `train`. Its scores in the end are the rule's ranks. The history tells of the mask
@@ -97,7 +95,7 @@ def make_train(
             count = jnp.minimum(count, steps - 1)
             return lane.hypers["learning_rate"] * schedule(count)
 
-        tx = optimizer(learning_rate)
+        tx, penalty = optimizer(learning_rate), lane.hypers["regularization"]
 
         def forward(kernels, x, train):
             params = masks.map_named(
@@ -122,7 +120,7 @@ def make_train(
                 value, grads = jax.value_and_grad(loss)(effective(mask), order[number])
                 grads = {
                     name: rule.gradient(
-                        grad * own[name], scores[name], active[name], regularization
+                        grad * own[name], scores[name], active[name], penalty
                     )
                     for name, grad in grads.items()
                 }
