@@ -43,11 +43,10 @@ def freeze(scores, active, num_keep, groups, inverted):
     return active
 
 
-def ranks(scores, active, inverted):
-    """|s|; inverted, the search is the same and its smallest are kept."""
+def ranks(scores, active):
+    """|s|."""
     del active
-    sign = jnp.where(inverted, -1, 1)
-    return jax.tree.map(lambda leaf: sign * leaf, _sizes(scores))
+    return _sizes(scores)
 
 
 def _sizes(scores):
@@ -68,5 +67,14 @@ def annealed(size: int, num_keep: int, intervals: int) -> list[int]:
     return [size, *(keep["all"] for keep in way)]
 
 
-EDGE_POPUP = Rule(draw, lambda scores: scores, gradient, used, freeze, ranks, constant)
+EDGE_POPUP = Rule(
+    draw,
+    lambda scores: scores,
+    gradient,
+    used,
+    freeze,
+    ranks,
+    constant,
+    inverts=False,
+)
 ANNEALED = EDGE_POPUP._replace(counts=annealed)

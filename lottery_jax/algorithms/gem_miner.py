@@ -51,9 +51,9 @@ def freeze(scores, active, num_keep, groups, inverted):
     return selection.select(scores, active, num_keep, groups)
 
 
-def ranks(scores, active, inverted):
+def ranks(scores, active):
     """1 for what is active."""
-    del scores, inverted
+    del scores
     return jax.tree.map(lambda alive: alive.astype(jnp.float32), active)
 
 
@@ -71,4 +71,4 @@ def freezing(size: int, num_keep: int, intervals: int) -> list[int]:
     return [*active[:-1], num_keep, num_keep]
 
 
-GEM_MINER = Rule(draw, project, gradient, used, freeze, ranks, freezing)
+GEM_MINER = Rule(draw, project, gradient, used, freeze, ranks, freezing, inverts=True)

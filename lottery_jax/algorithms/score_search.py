@@ -57,7 +57,10 @@ def make_learn(
     del optimization
     grid = jnp.array(loop.evaluation_grid(steps, update_every, {}))
     runs, together = {}, {}
+    turned = [s for s in strands if s.inverted and not RULES[s.method.score].inverts]
     for strand in strands:
+        if strand in turned:
+            continue
         rule = RULES[strand.method.score]._replace(counts=None)
         layers = strand.method.allocation is not None
         program = rule, layers, strand.data
@@ -125,6 +128,9 @@ def make_learn(
                 )
                 history = {name: x[at] for name, x in trained.history.items()}
                 tables.append(rows(strand.name, jax.device_get(history)))
+        for strand in turned:
+            method = found[strand.name.split("/")[0]]
+            found[strand.name] = jax.tree.map(jnp.negative, method)
         columns = dict.fromkeys(name for table in tables for name in table)
         return found, {
             name: np.concatenate([table[name] for table in tables]) for name in columns

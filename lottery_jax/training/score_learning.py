@@ -39,9 +39,11 @@ class Rule(NamedTuple):
       used: `used(scores, active, num_keep, groups) -> mask` of the forward pass.
       freeze: `freeze(scores, active, num_keep, groups, inverted) -> active`, after
         every interval: the weights that may still be kept.
-      ranks: `ranks(scores, active, inverted) -> scores` in the end, higher = keep.
+      ranks: `ranks(scores, active) -> scores` in the end, higher = keep.
       counts: `counts(size, num_keep, intervals) -> list`, of a group: its `num_keep` at
         the start and in every interval.
+      inverts: an inverted search is another one; else it is the same, and its ranks are
+        turned round.
     """
 
     draw: Callable
@@ -51,6 +53,7 @@ class Rule(NamedTuple):
     freeze: Callable
     ranks: Callable
     counts: Callable
+    inverts: bool
 
 
 def make_train(
@@ -164,7 +167,7 @@ def make_train(
         (scores, active, _), history = jax.lax.scan(
             interval, (scores, active, tx.init(scores)), (before, grid, num_keep)
         )
-        ranks = rule.ranks(scores, active, lane.hypers["inverted"])
+        ranks = rule.ranks(scores, active)
         final = {"scores": ranks, "weights": weights}
         summary = {name: values[-1] for name, values in history.items()}
         return Trained(final, final, {}, history, summary)
