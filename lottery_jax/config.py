@@ -158,6 +158,21 @@ def _compare() -> ConfigDict:
     fields.path = "exponential"  # how many each keeps: exponential, linear
     fields.score_examples = 100  # that snip, grasp and grad look at
     fields.jitter = 0.1  # of the control `jitter`, in standard deviations
+    # How methods learn scores, those of `RULES` in algorithms/methods.py; weight decay
+    # is of scores, in every one of them.
+    fields.search = _optimization()
+    fields.search.optimizer = "momentum"
+    fields.search.learning_rate = 0.1
+    fields.search.schedule = "cosine"
+    # Of gem_miner, whose scores are 1 where those of edge_popup are 1 / sqrt(fan_in);
+    # None: the same.
+    fields.search.gem_miner_learning_rate = config_dict.placeholder(float)
+    fields.search.steps = 3000  # optimizer steps of a search
+    # Steps of an interval: after each gem_miner freezes, but for the last,
+    # edge_popup_annealed changes its density, and all evaluate.
+    fields.search.update_every = 100
+    # lambda of gem_miner's penalty, the sum of p^2: one per density, or one for all
+    fields.search.regularization = (0.0,)
     return fields
 
 
@@ -300,6 +315,8 @@ def shrink(config: ConfigDict) -> None:
     if "search" in config.algorithm:
         config.algorithm.search.batch_size = 60
         config.algorithm.search.steps = 20
+        if "update_every" in config.algorithm.search:
+            config.algorithm.search.update_every = 5
     if "samples" in config.algorithm:
         config.algorithm.samples = 2
     if "rounds" in config.algorithm:

@@ -254,6 +254,23 @@ def _check_compare(config: ConfigDict):
         raise ConfigError("model.prune_biases", f"True: {problem}")
     if config.controls.get("dense"):
         raise ConfigError("controls.dense", "round 0 is the dense network here")
+    _check_optimization(config, "algorithm.search")
+    search = algorithm.search
+    _at_least(config, "algorithm.search.update_every", 1)
+    if search.gem_miner_learning_rate is not None:
+        _positive(config, "algorithm.search.gem_miner_learning_rate")
+    weights, rounds = search.regularization, len(algorithm.densities)
+    numbers = all(isinstance(x, int | float) and 0 <= x < 1e30 for x in weights)
+    if not numbers or len(weights) not in (1, rounds):
+        problem = f"{weights}: expected one number from 0, or one for every density"
+        raise ConfigError("algorithm.search.regularization", problem)
+    learned = [name for name in algorithm.methods if METHODS[name].learns]
+    if learned and search.update_every >= search.steps:
+        problem = f"{search.update_every}: expected less than steps, {search.steps}"
+        raise ConfigError("algorithm.search.update_every", problem)
+    if learned and config.model.prune_biases:
+        problem = f"True: {learned[0]} learns scores of kernels alone"
+        raise ConfigError("model.prune_biases", problem)
 
 
 def _check_densities(densities: tuple):

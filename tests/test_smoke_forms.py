@@ -9,6 +9,8 @@ from tests.test_config import load
 
 SMOKES = [
     "conv_cifar10.py:conv_2,smoke",
+    "edge_popup.py:conv_2,smoke",
+    "gem_miner.py:smoke",
     "lenet_mnist.py:openlth_default,smoke",
     "lth_api.py:iterative,session,smoke",
     "plant_and_seek.py:helix,smoke",
@@ -37,6 +39,7 @@ def test_every_smoke_form_runs(path, tmp_path):
     assert not summary.diverged.any()
     drawn = 4 + algorithm.get("pretrain", False)  # as PNG and PDF
     drawn += len({"recall"} & {*summary}) + any(summary.lane.str.contains("/"))
+    drawn += 2 * ("used_density" in found.search)
     if config.algorithm.name in figures.OWN:
         drawn = len(figures.OWN[config.algorithm.name](found))
     assert len(list((tmp_path / "figures").iterdir())) == 2 * drawn

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from lottery_jax.analysis import cost as costs
 from lottery_jax.reporting import (
     compare_figures,
+    mask_learning_figures,
     nets_figures,
     plotting,
     theory_figures,
@@ -52,6 +53,7 @@ def draw(results: Results) -> list[Path]:
             more["recovery"] = compare_figures.recovery(results)
         if results.summary.lane.str.contains("/").any():
             more["checks"] = compare_figures.checks(results)
+        more |= mask_learning_figures.of_run(results)
     if name == "topologies":
         more["topologies"] = topology_figures.topologies(results)
     if name in OF_METHODS:
