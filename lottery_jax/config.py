@@ -249,6 +249,44 @@ def _sample_complexity() -> ConfigDict:
     return fields
 
 
+def _strong_tickets() -> ConfigDict:
+    fields = ConfigDict()
+    fields.name = "strong_tickets"
+    fields.population = 100  # candidates
+    fields.objective = "accuracy"  # or cross_entropy, of the training split
+    fields.max_generations = 300  # after which a search stops
+    fields.min_generations = 100  # before which it does not stop for stagnation
+    fields.patience = 50  # generations with the same best fitness until it stops
+    fields.target_accuracy = 1.0  # of the training split, at which it stops
+    fields.generations_per_round = 50
+    fields.recombination_rate = 0.3  # of the population mate
+    fields.mutation_rate = 0.1  # of population and children have a mutant
+    fields.mutation_bits = 1  # most that are flipped in a mutant
+    fields.migration_rate = 0.1  # new random candidates, in populations
+    fields.parent_rate = 0.3  # of the population, the best, are mated with
+    fields.gated = False  # rates are probabilities, as published; slower
+    fields.distinct = False  # no two candidates are as fit and as small
+    fields.initial_density = 0.5  # of random candidates
+    # Accuracy on the training split that every new candidate must have: none, static,
+    # adaptive (algorithms/bounds.py).
+    fields.bound = "none"
+    fields.bound_start = 0.7  # that accuracy at first
+    fields.bound_floor = 0.51  # adaptive: below which it is not softened
+    fields.bound_patience = 16  # adaptive: tries, more than which soften it
+    fields.tries = 20  # at most, for a candidate that reaches the bound
+    # At most, for one with a path from an input to an output; 0: it needs none.
+    fields.path_tries = 0
+    fields.sizes = 128  # of which the most accurate candidate is remembered
+    fields.max_density = config_dict.placeholder(float)  # of the ticket; None: any
+    fields.prune = True  # bits of the ticket one by one, at the end
+    fields.prune_tolerance = 0.0  # validation accuracy that may be lost by that
+    # Report beside it what choosing and pruning on the test split would: columns
+    # test_selected_*.
+    fields.test_selected = False
+    fields.chunk = 1  # candidates evaluated at once; accelerators want 64 or more
+    return fields
+
+
 def _supermask() -> ConfigDict:
     fields = ConfigDict()
     fields.name = "supermask"
@@ -276,6 +314,7 @@ FIELDS = {
     "imp": _imp,
     "nets": _nets,
     "sample_complexity": _sample_complexity,
+    "strong_tickets": _strong_tickets,
     "supermask": _supermask,
     "topologies": _topologies,
 }

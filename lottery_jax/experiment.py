@@ -110,6 +110,8 @@ def _rounds(algorithm: Algorithm, measure: Callable, roots, workdir: Path, done:
             more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
             layers = ", ".join(empty[:3]) + more
             progress.say(f"note: nothing is left of {layers} in a ticket of this round")
+        for note in info.notes:
+            progress.say(f"note: {note}")
         summary = hosts.from_first(
             results.commit, workdir, info, state, certificate, found
         )
@@ -124,7 +126,9 @@ def _show_end(workdir: Path, stated: tuple) -> results.Results:
 
     found = results.load_results(workdir)
     progress.show_end(found.summary, figures.draw(found), workdir)
-    compared = sanity.to_markdown(sanity.table(found.summary))
+    compared = None
+    if progress.of_checks(found.summary).any():
+        compared = sanity.to_markdown(sanity.table(found.summary))
     if compared:
         path = results.write_text(workdir, "sanity.md", compared)
         progress.say(f"checks: {path}")
@@ -229,7 +233,8 @@ def _check_state(config: ConfigDict, task: Task):
     if not jax.tree.leaves(state):
         return
     problem = "this network has batch statistics,"
-    needs = {"nets": "candidates are", "supermask": "masks are learned of"}
+    learns = "masks are learned of"
+    needs = {"nets": "candidates are", "strong_tickets": learns, "supermask": learns}
     if config.algorithm.name in needs:
         problem = f"{problem} and {needs[config.algorithm.name]} networks without"
         raise ConfigError("model.name", problem)

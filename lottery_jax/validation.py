@@ -9,7 +9,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from lottery_jax import config as configs
-from lottery_jax.algorithms import ALGORITHMS, matched
+from lottery_jax.algorithms import ALGORITHMS, genetic_search, matched
+from lottery_jax.algorithms.bounds import BOUNDS
 from lottery_jax.algorithms.gradual import LANE
 from lottery_jax.algorithms.methods import MASK_CHECKS, METHODS, lane_names
 from lottery_jax.algorithms.nets import (
@@ -412,6 +413,52 @@ def _check_sample_complexity(config: ConfigDict):
         raise ConfigError("train.execution", "sparse: is for the loop of batches")
 
 
+def _check_strong_tickets(config: ConfigDict):
+    algorithm = config.algorithm
+    _choice(config, "algorithm.objective", ("accuracy", "cross_entropy"))
+    _choice(config, "algorithm.bound", BOUNDS)
+    for field in ("max_generations", "generations_per_round", "patience", "tries",
+                  "bound_patience", "chunk", "mutation_bits"):  # fmt: skip
+        _at_least(config, f"algorithm.{field}", 1)
+    _at_least(config, "algorithm.population", 2)
+    _at_least(config, "algorithm.sizes", 2)
+    _at_least(config, "algorithm.min_generations", 0)
+    _at_least(config, "algorithm.path_tries", 0)
+    for field in ("recombination_rate", "mutation_rate", "migration_rate"):
+        if not 0 <= algorithm[field] <= 1:
+            problem = f"{algorithm[field]}: expected a rate from 0 to 1"
+            raise ConfigError(f"algorithm.{field}", problem)
+    for field in ("parent_rate", "target_accuracy", "max_density"):
+        if algorithm[field] is not None and not 0 < algorithm[field] <= 1:
+            problem = f"{algorithm[field]}: expected more than 0, at most 1"
+            raise ConfigError(f"algorithm.{field}", problem)
+    for field in ("bound_start", "bound_floor", "prune_tolerance"):
+        if not 0 <= algorithm[field] < 1:
+            problem = f"{algorithm[field]}: expected an accuracy from 0 to below 1"
+            raise ConfigError(f"algorithm.{field}", problem)
+    _fraction(config, "algorithm.initial_density")
+    names = genetic_search.Settings._fields
+    settings = {k: v for k, v in algorithm.items() if k in names}
+    num = genetic_search.counts(genetic_search.Settings(**settings))
+    if not num.parents:
+        problem = f"{algorithm.population}: too few for parent_rate, no one is a parent"
+        raise ConfigError("algorithm.population", problem)
+    if not num.children + num.mutants + num.migrants:
+        problem = f"{algorithm.population}: too few for these rates, no one is ever new"
+        raise ConfigError("algorithm.population", problem)
+    if algorithm.bound == "adaptive":
+        if algorithm.bound_floor > algorithm.bound_start:
+            problem = f"{algorithm.bound_floor}: above bound_start"
+            raise ConfigError("algorithm.bound_floor", problem)
+        if not algorithm.bound_patience < algorithm.tries:
+            problem = f"{algorithm.bound_patience}: expected less than tries"
+            raise ConfigError("algorithm.bound_patience", problem)
+    if config.controls.get("order"):
+        raise ConfigError("controls.order", "nothing is trained, batches have no order")
+    if config.train.execution == "sparse":
+        raise ConfigError("train.execution", "sparse: nothing is trained here")
+
+
 def _check_supermask(config: ConfigDict):
     _at_least(config, "algorithm.samples", 1)
     logits = config.algorithm.initial_logits
@@ -492,6 +539,7 @@ CHECKS = {
     "imp": _check_imp,
     "nets": _check_nets,
     "sample_complexity": _check_sample_complexity,
+    "strong_tickets": _check_strong_tickets,
     "supermask": _check_supermask,
     "topologies": _check_topologies,
 }
@@ -503,6 +551,9 @@ LAST_ROUND = {
     "imp": lambda fields: fields.rounds,
     "nets": lambda fields: fields.generations + fields.imp_rounds + 1,
     "sample_complexity": lambda fields: len(fields.kept_per_unit) - 1,
+    "strong_tickets": lambda fields: (
+        -(-fields.max_generations // fields.generations_per_round)
+    ),
     "supermask": lambda fields: len(fields.initial_logits) - 1,
     "topologies": lambda fields: len(fields.degrees),
 }

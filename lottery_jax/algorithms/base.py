@@ -166,6 +166,7 @@ class RoundInfo(NamedTuple):
       truth: what was planted, leaves [R, ...]; None: nothing.
       search: column -> values [rows]: how the tickets of the round were searched for,
         one row for every candidate or evaluation; None: they were not.
+      notes: what there is to say to whoever looks on.
     """
 
     round: int
@@ -185,6 +186,7 @@ class RoundInfo(NamedTuple):
     found_mask: Mask | None = None
     truth: Truth | None = None
     search: dict[str, np.ndarray] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def num_tickets(self) -> int:

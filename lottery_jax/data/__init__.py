@@ -9,20 +9,33 @@ from lottery_jax.data.base import STANDARDIZE, Raw, make_dataset
 from lottery_jax.data.cifar import cifar10
 from lottery_jax.data.digits import digits
 from lottery_jax.data.idx import fashion_mnist, mnist
-from lottery_jax.data.synthetic import circle, gaussian, helix, relu, xor, xor_corners
+from lottery_jax.data.synthetic import (
+    blobs,
+    circle,
+    circles,
+    gaussian,
+    helix,
+    moons,
+    relu,
+    xor,
+    xor_corners,
+)
 from lottery_jax.errors import DataError
 from lottery_jax.types import Dataset, Key
 
 __all__ = ["DATASETS", "STANDARDIZE", "Raw", "load", "make_dataset"]
 
 DATASETS = {
+    "blobs": blobs,
     "cifar10": cifar10,
     "circle": circle,
+    "circles": circles,
     "digits": digits,
     "fashion_mnist": fashion_mnist,
     "gaussian": gaussian,
     "helix": helix,
     "mnist": mnist,
+    "moons": moons,
     "relu": relu,
     "xor": xor,
     "xor_corners": xor_corners,

@@ -154,6 +154,17 @@ def unit(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: _scale(x, low, scale)
 
 
+def range_07(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The range of the training split becomes [-0.7, 0.7], one scale for all features.
+
+    As SLTN-GA has its moons, but there the test points by their own range.
+    """
+    low, high = (_precision(train).type(end) for end in (train.min(), train.max()))
+    middle = (low + high) / 2
+    scale = (high - low) / 1.4 if high > low else np.ones_like(low)
+    return lambda x: _scale(x, middle, scale)
+
+
 def l2_image(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Each example divided by its own L2 norm (Frankle & Carbin's released code)."""
     precision = _precision(train)
@@ -185,5 +196,11 @@ def _scale(x: np.ndarray, offset, scale) -> np.ndarray:
     return x
 
 
-STANDARDIZE = {"mean_std": mean_std, "unit": unit, "l2_image": l2_image, "none": none}
+STANDARDIZE = {
+    "l2_image": l2_image,
+    "mean_std": mean_std,
+    "none": none,
+    "range_0.7": range_07,
+    "unit": unit,
+}
 """Name -> function of the training inputs that returns the transform of any inputs."""

@@ -16,8 +16,14 @@ NUM_PLANTED = 10_000
 """Points of the tasks of Plant 'n' Seek (Fischer & Burkholz, arXiv:2111.11153), and as
 many of a second draw to test with."""
 
+NUM_MOONS = (50_000, 16_000)
+"""Points of `moons` and `circles`: to train and validate, and to test."""
+
+NUM_BLOBS = (3750, 1250)
+"""Of every class of `blobs`: to train and validate, and to test."""
+
 NOISE = 0.01
-"""Of those tasks: standard deviation of targets, probability of another label."""
+"""Of Plant 'n' Seek's: standard deviation of targets, probability of another label."""
 
 
 def xor(folder: Path | None, key: Key) -> Raw:
@@ -102,3 +108,51 @@ def _helix(key):
 
 
 relu, circle, helix = _twice(_relu), _twice(_circle), _twice(_helix)
+
+
+def moons(folder: Path | None, key: Key) -> Raw:
+    """Two interleaved half circles with noise 0.07 (SLTN-GA, arXiv:2411.04658).
+
+    There, training and test points are drawn with the same seed; here independently.
+    """
+    from sklearn.datasets import make_moons
+
+    del folder
+    return Raw(*_independently(key, make_moons), num_classes=2)
+
+
+def circles(folder: Path | None, key: Key) -> Raw:
+    """Two circles of radii 1 and 0.8 with noise 0.07, drawn as `moons`."""
+    from sklearn.datasets import make_circles
+
+    del folder
+    return Raw(*_independently(key, make_circles), num_classes=2)
+
+
+def blobs(folder: Path | None, key: Key) -> Raw:
+    """Ten Gaussian clouds in the plane, of unit variance (arXiv:2508.08877).
+
+    Their centres are uniform in [-20, 40]^2; fewer with `data.classes`, the first.
+    """
+    from sklearn.datasets import make_blobs
+
+    del folder
+    centre_key, *keys = jax.random.split(key, 3)
+    centres = np.asarray(jax.random.uniform(centre_key, (10, 2), minval=-20, maxval=40))
+    splits = [
+        make_blobs([num] * 10, centers=centres, random_state=_seed(own))
+        for num, own in zip(NUM_BLOBS, keys, strict=True)
+    ]
+    return Raw(*splits, num_classes=10)
+
+
+def _independently(key: Key, make):
+    """Training and test points of scikit-learn's `make`, of two seeds."""
+    return [
+        make(num, noise=0.07, random_state=_seed(own))
+        for num, own in zip(NUM_MOONS, jax.random.split(key), strict=True)
+    ]
+
+
+def _seed(key: Key) -> int:
+    return int(jax.random.bits(key))

@@ -14,6 +14,7 @@ from lottery_jax.reporting import (
     mask_learning_figures,
     nets_figures,
     plotting,
+    search_figures,
     theory_figures,
     ticket_figures,
     topology_figures,
@@ -34,6 +35,7 @@ AXIS_LABELS = {
 OWN = {
     "nets": nets_figures.of_run,
     "sample_complexity": theory_figures.of_run,
+    "strong_tickets": search_figures.of_strong_tickets,
 }
 """Name of an algorithm -> what draws its figures, where it has others than the rest."""
 

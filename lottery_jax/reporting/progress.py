@@ -32,8 +32,9 @@ def training(number: int, last: int):
 
 def quantity(summary: pd.DataFrame) -> str:
     """The column that people look at first."""
-    wanted = ("success", "early_stop_test_accuracy", "early_stop_test_loss", "fitness")
-    return next(name for name in wanted if name in summary)
+    wanted = ("success", "early_stop_test_accuracy", "early_stop_test_loss")
+    wanted += ("test_accuracy", "fitness")  # of searches: in their last round, before
+    return next((name for name in wanted if name in summary), "validation_accuracy")
 
 
 def ticket_density(summary: pd.DataFrame) -> pd.Series:
@@ -82,8 +83,9 @@ def show_round(
 def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
     """A table of density by lane, and where everything is."""
     column = quantity(summary)
-    # Rounds of a search have no such number.
-    summary = summary[~of_checks(summary) & summary[column].notna()]
+    summary = summary[~of_checks(summary)]
+    measured = summary[column].notna().groupby(summary["round"]).transform("any")
+    summary = summary[measured] if measured.any() else summary
     lanes = list(dict.fromkeys(summary.lane))
     scale = 100 if column.endswith("accuracy") else 1
     replicates = summary.replicate.nunique()
