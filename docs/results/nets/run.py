@@ -97,7 +97,8 @@ def course(found: results.Results) -> str:
         )
     fields = found.config["algorithm"]
     children = fields["population"] - fields["elites"]
-    stops = searched.groupby("replicate").stopped.apply(lambda own: (~own).sum())
+    going = ~searched.stopped.astype(bool)
+    stops = going.groupby(searched.replicate).sum()
     candidates = fields["population"] + children * (stops.mean() - 1)
     steps = fields["search"]["steps"] * candidates
     seconds = searched.drop_duplicates("round").seconds.sum()
