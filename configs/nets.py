@@ -150,7 +150,8 @@ def smoke(config):
         config.replicates = 3
     else:
         configs.shrink(config)
+    if config.model.name == "lenet_300_100":
         config.model.name = "mlp"
         config.model.hidden = (16,)
-    config.algorithm.generations = 3
+    config.algorithm.generations = 2
     config.algorithm.imp_rounds = 2
