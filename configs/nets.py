@@ -150,6 +150,9 @@ def smoke(config):
         config.replicates = 3
     else:
         configs.shrink(config)
+    if config.model.name == "conv_2":
+        config.algorithm.search.steps = config.train.steps = 4
+        config.train.eval_every = 2
     if config.model.name == "lenet_300_100":
         config.model.name = "mlp"
         config.model.hidden = (16,)

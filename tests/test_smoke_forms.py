@@ -14,7 +14,7 @@ SMOKES = [
     "gem_miner.py:smoke",
     "lenet_mnist.py:openlth_default,smoke",
     "lth_api.py:iterative,session,smoke",
-    "nets.py:conv_2_cifar10,smoke",
+    "nets.py:xor100,smoke",
     "plant_and_seek.py:helix,smoke",
     "pruning_at_init.py:synflow,smoke",
     "sample_complexity.py:smoke",
