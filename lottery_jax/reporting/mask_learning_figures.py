@@ -42,7 +42,7 @@ def search(results: Results) -> Figure:
             if (rows.used_density < 0.99 * rows.density).any():
                 thin = look | {"linewidth": 0.7}
                 plotting.band(below, rows, "step", "density", thin, scale=100)
-        above.set_title(f"{100 * density(results, number):.3g} %", fontsize=9)
+        above.set_title(f"to {100 * density(results, number):.3g} %", fontsize=9)
         below.set_yscale("log")
         below.set_ylim(80 * own.density.min(), 120)
         plotting.plain_log(below.yaxis)
@@ -53,7 +53,7 @@ def search(results: Results) -> Figure:
         plotting.fit(axes, means, 100 if scale == 100 else np.inf)
     unit = " (%)" if scale == 100 else ""
     top[0].set_ylabel(f"validation {suffix}{unit}")
-    bottom[0].set_ylabel("percent of weights used")
+    bottom[0].set_ylabel("percent of weights used\n(thin: not frozen yet)")
     figure.legend(
         handles.values(), handles.keys(),
         loc="outside right center", frameon=False, handlelength=3.5, fontsize=8,
