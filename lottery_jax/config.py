@@ -279,7 +279,8 @@ def _strong_tickets() -> ConfigDict:
     fields.sizes = 128  # of which the most accurate candidate is remembered
     fields.max_density = config_dict.placeholder(float)  # of the ticket; None: any
     fields.prune = True  # bits of the ticket one by one, at the end
-    fields.prune_tolerance = 0.0  # validation accuracy that may be lost by that
+    fields.prune_on = "validation"  # whose accuracy decides; both: training's too
+    fields.prune_tolerance = 0.0  # accuracy that may be lost by that
     # Report beside it what choosing and pruning on the test split would: columns
     # test_selected_*.
     fields.test_selected = False

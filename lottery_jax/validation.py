@@ -416,6 +416,7 @@ def _check_sample_complexity(config: ConfigDict):
 def _check_strong_tickets(config: ConfigDict):
     algorithm = config.algorithm
     _choice(config, "algorithm.objective", ("accuracy", "cross_entropy"))
+    _choice(config, "algorithm.prune_on", ("validation", "both"))
     _choice(config, "algorithm.bound", BOUNDS)
     for field in ("max_generations", "generations_per_round", "patience", "tries",
                   "bound_patience", "chunk", "mutation_bits"):  # fmt: skip

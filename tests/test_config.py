@@ -31,6 +31,10 @@ CONFIGS = {
     "quickstart.py": [],
     "sample_complexity.py": ["gradient_descent"],
     "sanity_checks.py": ["mnist"],
+    "strong_tickets.py": [
+        *("moons", "circles", "blobs", "digits", "a", "b", "c", "d"),
+        *("adaptive", "static", "large"),
+    ],
     "theys.py": ["fair", "published", "short"],
     "topologies.py": ["few", "many", "parallel"],
     "xor.py": [],

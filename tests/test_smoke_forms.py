@@ -19,6 +19,7 @@ SMOKES = [
     "pruning_at_init.py:synflow,smoke",
     "sample_complexity.py:smoke",
     "sanity_checks.py:smoke",
+    "strong_tickets.py:smoke",
     "theys.py:published,smoke",
     "xor.py:smoke",
     "zhou_fc.py:large_final_same_sign,untrained,smoke",

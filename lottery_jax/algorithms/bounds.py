@@ -16,6 +16,9 @@ from lottery_jax.types import Key
 
 BOUNDS = ("none", "static", "adaptive")
 
+LAST_POWER = 6
+"""Steps of 0.1 to such a power no longer change a bound."""
+
 
 class Bound(NamedTuple):
     """A rule.
@@ -120,7 +123,8 @@ def soften(
     """The adaptive bound after some candidates, one after another.
 
     A success in the k-th try, k > U, lowers it by 0.1 (0.051 + 0.93 exp(-9.36 k /
-    (M - U))); a failure by 0.1^r, r = 1, 1.15, 1.3, ..., until its best try reaches it.
+    (M - U))); a failure by 0.1^r, r = 1, 1.15, 1.3, ..., until its best try reaches it,
+    or r is `LAST_POWER`.
 
     Args:
       rule: has U and M.
@@ -143,7 +147,9 @@ def soften(
             return bound - 0.1**power, power + 0.15
 
         def too_high(carry):
-            return (accuracy < carry[0]) & (carry[0] > rule.floor)
+            bound, power = carry
+            # All steps together lower it by 0.342: the floor may be out of reach.
+            return (accuracy < bound) & (bound > rule.floor) & (power < LAST_POWER)
 
         given_up, _ = jax.lax.while_loop(too_high, lower, (bound, jnp.float32(1)))
         new = jnp.where(there & failed, given_up, succeeded)

@@ -60,6 +60,7 @@ def strong_tickets(
     generations_per_round: int = 50,
     max_density: float | None = None,
     prune: bool = True,
+    prune_on: str = "validation",
     prune_tolerance: float = 0.0,
     test_selected: bool = False,
     chunk: int = 1,
@@ -78,6 +79,8 @@ def strong_tickets(
       generations_per_round: in a round.
       max_density: of the ticket before it is pruned; None: any.
       prune: bits of the ticket, one by one, in the last round.
+      prune_on: the accuracy of which split decides, "validation" or "both", that and
+        the training split: few examples are overfitted by hundreds of decisions.
       prune_tolerance: accuracy that may be lost by that.
       test_selected: what would be reported if all that is chosen in the end were chosen
         on the test split, as published: columns `test_selected_*`.
@@ -251,7 +254,10 @@ def strong_tickets(
             own = evaluate(lanes_of(roots, bits), splits[1])["accuracy"]
             of_tickets["validation_accuracy_before_pruning"] = own[:replicates]
             of_tickets["density_before_pruning"] = jnp.mean(bits, axis=1)
-            bits = pruned(roots, bits, splits[1])
+            judges = splits[1]
+            if prune_on == "both":
+                judges = jax.tree.map(lambda *x: jnp.concatenate(x), *splits[:2])
+            bits = pruned(roots, bits, judges)
         lanes = lanes_of(roots, bits)
         # The only time that the test split is looked at is in the last round.
         names = ("train", "validation", "test") if number == last else SEARCHED
