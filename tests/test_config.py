@@ -18,6 +18,10 @@ CONFIGS = {
     "gem_miner.py": ["conv_2", "digits"],
     "lenet_mnist.py": ["iclr2019", "google_code_2018", "openlth_default", "one_shot"],
     "lth_api.py": ["one_shot", "iterative", "session", "robust"],
+    "nets.py": [
+        *("xor10", "xor100", "lenet_mnist", "paper", "compat", "conv_2_cifar10"),
+        "lenet_mnist,adam",
+    ],
     "plant_and_seek.py": ["circle", "helix", "relu", "faithful", "loud", "sanity"],
     "pruning_at_init.py": [
         "synflow",
