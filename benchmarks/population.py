@@ -1,64 +1,184 @@
-"""Candidates per second of a population of small networks, by lanes and plan.
+"""Candidates per second of neuroevolutionary ticket search, by size of the population.
 
-    python benchmarks/population.py [--networks=2-10-1] [--lanes=1,16] [--output=FILE]
+    python benchmarks/population.py [--networks=xor10] [--output=FILE]
 
-A candidate is one lane: a network trained for 10 steps and evaluated, as
-`training/loop.py` does it, on made data. The time is that of a whole call, evaluation
-and dispatch included. The speed-up is over one lane at a time, in the same run. Takes
-three minutes on two cores.
+A candidate is trained as its preset of configs/nets.py says, by SGD: 100 steps on the
+four points of XOR, or an epoch of 859 batches of 64 for LeNet-300-100, on made data of
+MNIST's size; then its loss is measured. The time is that of whole generations:
+selection, crossover, mutation, training and evaluation of the children, of one search;
+two fifths of a population are elites and not trained again. PyTorch, where it is there:
+one candidate after another, weights times masks in every forward pass, the faster of
+one thread and all cores, timed in between. Takes five minutes on two cores.
 """
 
-import math
+import importlib.util
+import os
+import time
+from pathlib import Path
 
 import common
+import jax
+import numpy as np
 from absl import app, flags
 
-from lottery_jax.training.lanes import Plan
+from lottery_jax import experiment, rng
+from lottery_jax.models import MODELS
+from lottery_jax.training import losses
+from lottery_jax.types import Dataset, Split
 
-STEPS = 10
-BATCH = 50
-SECONDS = 0.2  # that a timing lasts at least
-NUM = 200  # examples to train on, and as many to evaluate
+SECONDS = 1.0  # that a timing of small networks lasts at least
 
-# widths -> most lanes
+# preset of configs/nets.py -> (populations, widths)
 NETWORKS = {
-    "2-10-1": 4096,
-    "2-100-1": 4096,
-    "64-100-50-10": 256,
-    "784-300-100-10": 16,
+    "xor10": ((5, 100, 1000, 10_000), (2, 10, 1)),
+    "xor100": ((5, 100, 1000, 10_000), (2, 100, 1)),
+    "lenet_mnist": ((5, 25), (784, 300, 100, 10)),
 }
 
 NAMES = common.define_names("networks", NETWORKS)
-LANES = flags.DEFINE_list("lanes", ["1", "16", "256", "4096"], "Numbers of lanes.")
-REPEATS = flags.DEFINE_integer("repeats", 5, "Timings of each row.")
+POPULATIONS = flags.DEFINE_list("populations", None, "In place of the usual ones.")
+STEPS = flags.DEFINE_integer("steps", None, "Of a candidate; the preset's by default.")
+REPEATS = flags.DEFINE_integer("repeats", 3, "Timings of each row.")
 OUTPUT = flags.DEFINE_string("output", None, "JSON file for the rows.")
+
+
+def preset(name: str, population: int):
+    """The config of a search with one replicate."""
+    path = Path(__file__).parents[1] / "configs" / "nets.py"
+    spec = importlib.util.spec_from_file_location("nets", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config(name)
+    config.replicates = 1
+    algorithm = config.algorithm
+    algorithm.population = population
+    algorithm.elites = 2 * population // 5
+    algorithm.tournament = min(algorithm.tournament, population)
+    algorithm.patience = None
+    algorithm.generations = 1_000_000
+    algorithm.search.optimizer = "sgd"
+    algorithm.search.steps = STEPS.value or algorithm.search.steps
+    if name == "lenet_mnist":
+        config.data.name = "digits"  # the task below has data of its own
+        config.data.validation_size = 100
+    return config
+
+
+def made_mnist() -> Dataset:
+    """Random examples in the shapes of MNIST."""
+    numbers = np.random.default_rng(0)
+
+    def split(size):
+        x = numbers.standard_normal((size, 28, 28, 1), np.float32)
+        return Split(x, numbers.integers(0, 10, size, np.int32))
+
+    return Dataset(split(55_000), split(5000), split(100), 10, "made")
+
+
+def generations_per_second(name: str, population: int) -> tuple[list[float], int]:
+    """Of a search, some timings; and how many candidates a generation trains."""
+    config = preset(name, population)
+    roots = rng.roots(0)
+    if name == "lenet_mnist":
+        model = MODELS["lenet_300_100"]((28, 28, 1), 10, biases="none")
+        task = losses.make_task(made_mnist(), model)
+    else:
+        task = experiment.make_task(config, roots)
+    algorithm = experiment.make_algorithm(config, task, Path("unused"))
+    state = algorithm.init(roots)
+    for _ in range(3):  # compiles
+        state, _ = algorithm.step(state)
+
+    def timing():
+        nonlocal state
+        start, number = time.perf_counter(), 0
+        while not number or time.perf_counter() - start < SECONDS:
+            state, _ = algorithm.step(state)
+            jax.block_until_ready(state)
+            number += 1
+        return number / (time.perf_counter() - start)
+
+    timings = [timing() for _ in range(REPEATS.value)]
+    return timings, population - config.algorithm.elites
+
+
+def torch_candidates_per_second(name: str, threads: int) -> float:
+    """A plain loop: candidate after candidate, masks in the forward pass, SGD."""
+    import torch
+
+    config = preset(name, 5)
+    search = config.algorithm.search
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    widths = NETWORKS[name][1]
+    pairs = list(zip(widths, widths[1:], strict=False))
+    if name == "lenet_mnist":
+        loss = torch.nn.CrossEntropyLoss()
+        (x, y), (x_validation, y_validation) = (
+            (torch.from_numpy(split.x.reshape(-1, 784)), torch.from_numpy(split.y))
+            for split in made_mnist()[:2]
+        )
+        y, y_validation, squash = y.long(), y_validation.long(), torch.relu
+    else:
+        loss, squash = torch.nn.BCEWithLogitsLoss(), torch.sigmoid
+        x = torch.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+        y = torch.tensor([[0.0], [1], [1], [0]])
+        x_validation, y_validation = x, y
+    size = search.batch_size
+
+    def forward(weights, masks, x):
+        for weight, mask in zip(weights[:-1], masks[:-1], strict=True):
+            x = squash(x @ (weight * mask))
+        return x @ (weights[-1] * masks[-1])
+
+    def candidate():
+        weights = [0.1 * torch.randn(pair) for pair in pairs]
+        masks = [(torch.rand(pair) < 0.5).float() for pair in pairs]
+        for weight in weights:
+            weight.requires_grad_(True)
+        optimizer = torch.optim.SGD(weights, lr=search.learning_rate)
+        for step in range(search.steps):
+            first = step % (len(x) // size) * size
+            batch = slice(first, first + size)
+            optimizer.zero_grad()
+            loss(forward(weights, masks, x[batch]), y[batch]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            return float(loss(forward(weights, masks, x_validation), y_validation))
+
+    candidate()
+    start, number = time.perf_counter(), 0
+    while number < 2 or time.perf_counter() - start < SECONDS:
+        candidate()
+        number += 1
+    return number / (time.perf_counter() - start)
+
+
+def best_torch(name: str) -> float | None:
+    """The faster of one thread and all cores; None where PyTorch is not installed."""
+    try:
+        return max(torch_candidates_per_second(name, n) for n in {1, os.cpu_count()})
+    except ImportError:
+        return None
 
 
 def measure(name: str) -> list[dict]:
     """The rows of one network."""
-    inputs, *hidden, outputs = map(int, name.split("-"))
-    task = common.made_task(
-        "mlp", (inputs,), outputs, num=NUM, held_out=NUM, hidden=tuple(hidden)
-    )
-
-    def speed(num, plan):
-        stacked = common.make_lanes(task, num)
-        seconds = common.make_run(task, stacked, Plan(plan), STEPS, BATCH)
-        calls = math.ceil(SECONDS / seconds(STEPS))
-        timings = [
-            sum(seconds(STEPS) for _ in range(calls)) for _ in range(REPEATS.value)
-        ]
-        speeds = [num * calls / timing for timing in timings]
-        return common.middle(speeds, "candidates_per_second")
-
-    alone = speed(1, "map")
     rows = []
-    for num in map(int, LANES.value):
-        for plan in ("map", "vmap") if num <= NETWORKS[name] else ():
-            found = alone if (num, plan) == (1, "map") else speed(num, plan)
-            ratio = found["candidates_per_second"] / alone["candidates_per_second"]
-            row = {"network": name, "lanes": num, "plan": plan, "steps": STEPS}
-            rows.append(row | found | {"speed_up": ratio})
+    for population in map(int, POPULATIONS.value or NETWORKS[name][0]):
+        torch = best_torch(name)
+        timings, children = generations_per_second(name, population)
+        found = common.middle(
+            [children * timing for timing in timings], "candidates_per_second"
+        )
+        row = {"network": name, "population": population, **found}
+        row["over_first"] = (
+            found["candidates_per_second"]
+            / (rows[0] if rows else found)["candidates_per_second"]
+        )
+        if torch:
+            row["over_pytorch"] = found["candidates_per_second"] / torch
+        rows.append(row)
     return rows
 
 

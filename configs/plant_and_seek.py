@@ -106,7 +106,7 @@ def smoke(config):
     config.data.test_size = 100
     config.train.steps = 20
     config.train.eval_every = 10
-    config.algorithm.methods = ("random", "snip", "synflow", "imp")
+    config.algorithm.methods = ("random", "synflow", "imp")
     config.algorithm.densities = config.algorithm.densities[1:3]
     config.algorithm.iterations = 3
     config.replicates = 2

@@ -60,7 +60,7 @@ def smoke(config):
     configs.shrink(config)
     config.model.name = "mlp"
     config.model.hidden = (16,)
-    config.algorithm.methods = ("smart_ratio", "snip", "imp", "learning_rate")
+    config.algorithm.methods = ("smart_ratio", "snip", "imp")
     config.algorithm.checks = ("hybrid", "random_labels")
     config.algorithm.densities = (0.2, 0.1)
     config.algorithm.iterations = 3

@@ -76,6 +76,8 @@ def default(algorithm: str = "imp") -> ConfigDict:
         config.controls.reinit = 1
     if algorithm == "imp":
         config.controls.random = 1
+    if algorithm == "nets":
+        config.controls.update(random=1, reinit=1, shuffle=1)
 
     config.lanes = ConfigDict()
     config.lanes.plan = "auto"  # vmap, map in chunks, or auto: the faster in a trial
@@ -156,6 +158,21 @@ def _compare() -> ConfigDict:
     fields.path = "exponential"  # how many each keeps: exponential, linear
     fields.score_examples = 100  # that snip, grasp and grad look at
     fields.jitter = 0.1  # of the control `jitter`, in standard deviations
+    # How methods learn scores, those of `RULES` in algorithms/methods.py; weight decay
+    # is of scores, in every one of them.
+    fields.search = _optimization()
+    fields.search.optimizer = "momentum"
+    fields.search.learning_rate = 0.1
+    fields.search.schedule = "cosine"
+    # Of gem_miner, whose scores are 1 where those of edge_popup are 1 / sqrt(fan_in);
+    # None: the same.
+    fields.search.gem_miner_learning_rate = config_dict.placeholder(float)
+    fields.search.steps = 3000  # optimizer steps of a search
+    # Steps of an interval: after each gem_miner freezes, but for the last,
+    # edge_popup_annealed changes its density, and all evaluate.
+    fields.search.update_every = 100
+    # lambda of gem_miner's penalty, the sum of p^2: one per density, or one for all
+    fields.search.regularization = (0.0,)
     return fields
 
 
@@ -171,6 +188,51 @@ def _gradual() -> ConfigDict:
     # Evaluations without improvement after which the published comparison stops, for
     # the columns `reported_*`; None: no such columns.
     fields.patience = config_dict.placeholder(int)
+    fields.jitter = 0.1  # of the control `jitter`, in standard deviations
+    return fields
+
+
+def _nets() -> ConfigDict:
+    fields = ConfigDict()
+    fields.name = "nets"
+    # The search.
+    fields.population = 5  # candidates of a generation
+    fields.elites = 2  # of the best, that go on as they are
+    fields.generations = 25  # number of the last generation, the first being 0
+    fields.patience = config_dict.placeholder(int)  # generations without a better one
+    fields.target_fitness = config_dict.placeholder(float)  # at which it ends
+    fields.forget_last = False  # the best of the last generation does not count
+    # Fitness: a term of loss, plus a penalty on the density.
+    fields.term = "validation_loss"  # of a candidate after its training
+    fields.trains = True  # False: candidates are measured as they are
+    fields.search = _optimization()  # how a candidate is trained
+    fields.search.steps = 200  # optimizer steps of a candidate
+    fields.density = "global"  # of all weights, or layer_mean: mean over layers
+    fields.penalty = "quadratic"  # quadratic, one_sided (not below the target), none
+    fields.penalty_weight = 1.0  # factor on the penalty, in nats at density 1
+    fields.target_density = 0.2  # kept fraction at which the penalty is 0
+    # Generation 0.
+    fields.weights = "model"  # as model.initializer, or flat_kaiming: one small bound
+    fields.initial_density = 1.0  # probability that a weight is kept
+    fields.shared_mask = False  # one mask for all candidates
+    # Parents and children.
+    fields.select = "roulette"  # how parents are chosen: tickets/genetics.py
+    fields.tournament = 2  # candidates of a tournament, or that a truncation leaves
+    fields.pairs = "random"  # second parents: random, or ring: the next first one
+    fields.crossover = 0.5  # probability of an entry of the first parent
+    fields.coupled = True  # weight and mask bit of a place come from one parent
+    # Probability that an entry of a child changes, in this order.
+    fields.noise = 0.1  # a weight gets noise ...
+    fields.noise_std = 0.1  # ... of this standard deviation
+    fields.resample = 0.1  # a weight is drawn anew ...
+    # ... from N(0, this ** 2); None: as in generation 0
+    fields.resample_std = config_dict.placeholder(float)
+    fields.disable = 0.2  # a weight is pruned
+    fields.enable = 0.0  # a pruned weight comes back
+    fields.swap = 0  # kept weights of a child that change places with pruned ones
+    fields.migrants = 0  # new candidates in place of children, per generation
+    # What the ticket is compared with.
+    fields.imp_rounds = 7  # levels of iterative pruning, down to the ticket's density
     fields.jitter = 0.1  # of the control `jitter`, in standard deviations
     return fields
 
@@ -251,6 +313,7 @@ FIELDS = {
     "compare": _compare,
     "gradual": _gradual,
     "imp": _imp,
+    "nets": _nets,
     "sample_complexity": _sample_complexity,
     "strong_tickets": _strong_tickets,
     "supermask": _supermask,
@@ -292,6 +355,8 @@ def shrink(config: ConfigDict) -> None:
     if "search" in config.algorithm:
         config.algorithm.search.batch_size = 60
         config.algorithm.search.steps = 20
+        if "update_every" in config.algorithm.search:
+            config.algorithm.search.update_every = 5
     if "samples" in config.algorithm:
         config.algorithm.samples = 2
     if "rounds" in config.algorithm:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from lottery_jax import cache, data, hosts, rng, validation
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
+from lottery_jax.algorithms.methods import METHODS
 from lottery_jax.analysis import claims, columns, sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
@@ -232,9 +233,15 @@ def _check_state(config: ConfigDict, task: Task):
     if not jax.tree.leaves(state):
         return
     problem = "this network has batch statistics,"
-    if config.algorithm.name in ("strong_tickets", "supermask"):
-        problem = f"{problem} and masks are learned of networks without"
+    learns = "masks are learned of"
+    needs = {"nets": "candidates are", "strong_tickets": learns, "supermask": learns}
+    if config.algorithm.name in needs:
+        problem = f"{problem} and {needs[config.algorithm.name]} networks without"
         raise ConfigError("model.name", problem)
+    for name in config.algorithm.get("methods", ()):
+        if METHODS[name].learns:
+            problem = f"{name}: {problem} and scores are learned of networks without"
+            raise ConfigError("algorithm.methods", problem)
     on_a_line = {
         "level_barrier": config.level_barrier,
         "controls.order": config.controls.get("order"),

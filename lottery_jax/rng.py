@@ -12,8 +12,8 @@ from lottery_jax.types import Key
 STREAMS = {"init": 0, "order": 1, "split": 2, "control": 3, "score": 4, "rewind": 5,
            "freeze": 6, "batch": 7, "search": 8}  # fmt: skip
 """Initial weights; order of the data; split of the data; what controls, scores,
-rewinds and mask-0 actions draw, where they draw at all; examples for scores; candidates
-of a genetic search."""
+rewinds and mask-0 actions draw, where they draw at all; examples for scores; what a
+search draws."""
 
 
 def roots(seed: int, **apart: int | None) -> dict[str, Key]:

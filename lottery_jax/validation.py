@@ -9,10 +9,17 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from lottery_jax import config as configs
-from lottery_jax.algorithms import ALGORITHMS, genetic_search
+from lottery_jax.algorithms import ALGORITHMS, genetic_search, matched
 from lottery_jax.algorithms.bounds import BOUNDS
 from lottery_jax.algorithms.gradual import LANE
 from lottery_jax.algorithms.methods import MASK_CHECKS, METHODS, lane_names
+from lottery_jax.algorithms.nets import (
+    DENSITIES,
+    PAIRS,
+    PENALTIES,
+    TERMS,
+    WEIGHTS,
+)
 from lottery_jax.algorithms.topologies import DENSE, DENSE_INIT
 from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
@@ -31,6 +38,7 @@ from lottery_jax.tickets import (
     TOPOLOGIES,
 )
 from lottery_jax.tickets.controls import OF_THE_MASK
+from lottery_jax.tickets.genetics import SELECTIONS
 from lottery_jax.tickets.planting import MODES
 from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.tickets.schedules import PATHS
@@ -247,6 +255,23 @@ def _check_compare(config: ConfigDict):
         raise ConfigError("model.prune_biases", f"True: {problem}")
     if config.controls.get("dense"):
         raise ConfigError("controls.dense", "round 0 is the dense network here")
+    _check_optimization(config, "algorithm.search")
+    search = algorithm.search
+    _at_least(config, "algorithm.search.update_every", 1)
+    if search.gem_miner_learning_rate is not None:
+        _positive(config, "algorithm.search.gem_miner_learning_rate")
+    weights, rounds = search.regularization, len(algorithm.densities)
+    numbers = all(isinstance(x, int | float) and 0 <= x < 1e30 for x in weights)
+    if not numbers or len(weights) not in (1, rounds):
+        problem = f"{weights}: expected one number from 0, or one for every density"
+        raise ConfigError("algorithm.search.regularization", problem)
+    learned = [name for name in algorithm.methods if METHODS[name].learns]
+    if learned and search.update_every >= search.steps:
+        problem = f"{search.update_every}: expected less than steps, {search.steps}"
+        raise ConfigError("algorithm.search.update_every", problem)
+    if learned and config.model.prune_biases:
+        problem = f"True: {learned[0]} learns scores of kernels alone"
+        raise ConfigError("model.prune_biases", problem)
 
 
 def _check_densities(densities: tuple):
@@ -304,6 +329,61 @@ def _check_gradual(config: ConfigDict):
         if not config.train.test_curve:
             problem = "False: what patience reports is the test accuracy where it stops"
             raise ConfigError("train.test_curve", problem)
+
+
+def _check_nets(config: ConfigDict):
+    algorithm = config.algorithm
+    _at_least(config, "algorithm.elites", 0)
+    _at_least(config, "algorithm.generations", 0)
+    _at_least(config, "algorithm.imp_rounds", 1)
+    if algorithm.population < algorithm.elites + 2:
+        problem = f"{algorithm.population}: expected at least elites + 2, "
+        problem = f"{problem}{algorithm.elites + 2}; a child has two parents"
+        raise ConfigError("algorithm.population", problem)
+    children = algorithm.population - algorithm.elites
+    if not 0 <= algorithm.migrants < children:
+        problem = f"{algorithm.migrants}: expected 0 to {children - 1}, some "
+        problem = f"{problem}of the {children} that are no elite"
+        raise ConfigError("algorithm.migrants", problem)
+    for field in ("crossover", "noise", "resample", "disable", "enable"):
+        _probability(config, f"algorithm.{field}")
+    _fraction(config, "algorithm.target_density")
+    if not 0 < algorithm.initial_density <= 1:
+        problem = f"{algorithm.initial_density}: expected more than 0, at most 1"
+        raise ConfigError("algorithm.initial_density", problem)
+    if algorithm.initial_density > algorithm.target_density and not algorithm.disable:
+        problem = f"{algorithm.target_density}: nothing prunes the masks of generation "
+        problem = f"{problem}0 ({algorithm.initial_density}); set disable"
+        raise ConfigError("algorithm.target_density", problem)
+    if algorithm.initial_density < algorithm.target_density and not algorithm.enable:
+        problem = f"{algorithm.target_density}: masks start at "
+        problem = f"{problem}{algorithm.initial_density} and never grow; set enable"
+        raise ConfigError("algorithm.target_density", problem)
+    for field, valid in {
+        "term": TERMS,
+        "penalty": PENALTIES,
+        "density": DENSITIES,
+        "weights": WEIGHTS,
+        "select": SELECTIONS,
+        "pairs": PAIRS,
+    }.items():
+        _choice(config, f"algorithm.{field}", valid)
+    if algorithm.term == "last_batch_loss" and not algorithm.trains:
+        problem = "last_batch_loss: there is no batch without training, set trains"
+        raise ConfigError("algorithm.term", problem)
+    if not 1 <= algorithm.tournament <= algorithm.population:
+        problem = f"{algorithm.tournament}: expected 1 to population = "
+        raise ConfigError("algorithm.tournament", f"{problem}{algorithm.population}")
+    for field in ("penalty_weight", "noise_std", "swap"):
+        _at_least(config, f"algorithm.{field}", 0)
+    _positive(config, "algorithm.jitter")
+    if algorithm.resample_std is not None:
+        _positive(config, "algorithm.resample_std")
+    if algorithm.patience is not None:
+        _at_least(config, "algorithm.patience", 0)
+    _check_optimization(config, "algorithm.search")
+    if config.controls.get("dense"):
+        raise ConfigError("controls.dense", "the dense network has a round of its own")
 
 
 def _check_sample_complexity(config: ConfigDict):
@@ -423,6 +503,8 @@ def _lanes(config: ConfigDict) -> tuple[list[str], list[str]]:
         names = lane_names(algorithm.methods, algorithm.checks, config.controls)
         return [DENSE], names
     controls = [name for name, number in config.controls.items() if number]
+    if algorithm.name == "nets":
+        return ["ticket"], ["dense", *matched.LANES[1:], *controls]
     return ["ticket", *controls], [LANE] if algorithm.name == "gradual" else []
 
 
@@ -456,6 +538,7 @@ CHECKS = {
     "compare": _check_compare,
     "gradual": _check_gradual,
     "imp": _check_imp,
+    "nets": _check_nets,
     "sample_complexity": _check_sample_complexity,
     "strong_tickets": _check_strong_tickets,
     "supermask": _check_supermask,
@@ -467,6 +550,7 @@ LAST_ROUND = {
     "compare": lambda fields: len(fields.densities),
     "gradual": lambda fields: len(fields.densities),
     "imp": lambda fields: fields.rounds,
+    "nets": lambda fields: fields.generations + fields.imp_rounds + 1,
     "sample_complexity": lambda fields: len(fields.kept_per_unit) - 1,
     "strong_tickets": lambda fields: (
         -(-fields.max_generations // fields.generations_per_round)
@@ -515,6 +599,12 @@ def _positive(config, field):
     value = _get(config, field)
     if not 0 < value < float("inf"):
         raise ConfigError(field, f"{value}: expected a positive number")
+
+
+def _probability(config, field):
+    value = _get(config, field)
+    if not 0 <= value <= 1:
+        raise ConfigError(field, f"{value}: expected a probability, 0 to 1")
 
 
 def _fraction(config, field):

@@ -14,8 +14,14 @@ from tests import helpers
 
 CONFIGS = {
     "conv_cifar10.py": ["conv_2", "conv_4", "conv_6"],
+    "edge_popup.py": ["conv_2", "digits", "kaiming"],
+    "gem_miner.py": ["conv_2", "digits"],
     "lenet_mnist.py": ["iclr2019", "google_code_2018", "openlth_default", "one_shot"],
     "lth_api.py": ["one_shot", "iterative", "session", "robust"],
+    "nets.py": [
+        *("xor10", "xor100", "lenet_mnist", "paper", "compat", "conv_2_cifar10"),
+        "lenet_mnist,adam",
+    ],
     "plant_and_seek.py": ["circle", "helix", "relu", "faithful", "loud", "sanity"],
     "pruning_at_init.py": [
         "synflow",

@@ -11,7 +11,7 @@ from tests import helpers
 
 NOTEBOOKS = sorted((helpers.REPOSITORY / "colab").glob("*.ipynb"))
 
-SMALL = {"steps": 200, "eval_every": 100, "replicates": 3}
+SMALL = {"steps": 60, "eval_every": 30, "replicates": 3}
 """In place of what the cell tagged `parameters` says."""
 
 FIGURES = {"lth_api.ipynb": 6}
@@ -38,7 +38,7 @@ def execute(source, namespace):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch, optimized):
+def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace, shown = {"__name__": "__main__"}, []
     for tags, source in cells_of(path):

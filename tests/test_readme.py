@@ -8,7 +8,7 @@ from tests import helpers
 README = (helpers.REPOSITORY / "README.md").read_text()
 
 
-def test_the_own_dataset_model_and_score_of_the_readme_run(tmp_path, optimized):
+def test_the_own_dataset_model_and_score_of_the_readme_run(tmp_path):
     (code,) = re.findall(r"```python\n(# mine\.py.*?)```", README, re.DOTALL)
     (tmp_path / "mine.py").write_text(code)
     sizes = ["--config.train.steps=60", "--config.replicates=2"]
@@ -31,14 +31,12 @@ def test_links_lead_somewhere():
         assert (helpers.REPOSITORY / target).exists(), target
 
 
-def test_the_experiment_the_session_and_the_repetition_run(
-    tmp_path, monkeypatch, optimized
-):
+def test_the_experiment_the_session_and_the_repetition_run(tmp_path, monkeypatch):
     (code,) = re.findall(r"<!-- session -->\n```python\n(.*?)```", README, re.DOTALL)
     assert "replicates = 20" in code
     monkeypatch.chdir(tmp_path)
     found = {}
-    short = "config.train.steps, config.train.eval_every = 100, 50\n"
+    short = "config.train.steps, config.train.eval_every = 40, 20\n"
     short += "config.lanes.plan = 'map'\n"  # without a trial
     code = code.replace(
         "config.algorithm.one_shot", f"{short}config.algorithm.one_shot"

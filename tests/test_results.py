@@ -142,7 +142,7 @@ def test_kill_and_resume_from_the_command_line(tmp_path, optimized):
         f"--workdir={workdir}",
     ]
     kills = 0
-    for seconds in np.random.default_rng().uniform(0, 0.4, 3):
+    for seconds in np.random.default_rng().uniform(0, 0.4, 2):
         process = subprocess.Popen(
             command, cwd=helpers.REPOSITORY, stdout=subprocess.PIPE, text=True
         )

@@ -3,14 +3,18 @@
 import pytest
 
 from lottery_jax import experiment
+from lottery_jax.algorithms import matched
 from lottery_jax.algorithms.methods import lane_names
 from lottery_jax.reporting import figures
 from tests.test_config import load
 
 SMOKES = [
     "conv_cifar10.py:conv_2,smoke",
+    "edge_popup.py:conv_2,smoke",
+    "gem_miner.py:smoke",
     "lenet_mnist.py:openlth_default,smoke",
     "lth_api.py:iterative,session,smoke",
+    "nets.py:xor100,smoke",
     "plant_and_seek.py:helix,smoke",
     "pruning_at_init.py:synflow,smoke",
     "sample_complexity.py:smoke",
@@ -33,11 +37,14 @@ def test_every_smoke_form_runs(path, tmp_path):
     lanes = {"ticket", *(name for name in controls if controls[name])}
     if algorithm.name == "compare":
         lanes = {"dense", *lane_names(algorithm.methods, algorithm.checks, controls)}
+    if algorithm.name == "nets":
+        lanes |= {"dense", *matched.LANES}
     more = {"gradual", "over_wide", "planted"}
     assert set(summary.lane) - more == lanes
     assert not summary.diverged.any()
     drawn = 4 + algorithm.get("pretrain", False)  # as PNG and PDF
     drawn += len({"recall"} & {*summary}) + any(summary.lane.str.contains("/"))
+    drawn += 2 * ("used_density" in found.search)
     if config.algorithm.name in figures.OWN:
         drawn = len(figures.OWN[config.algorithm.name](found))
     assert len(list((tmp_path / "figures").iterdir())) == 2 * drawn

@@ -3,6 +3,7 @@
 from lottery_jax.algorithms.compare import compare
 from lottery_jax.algorithms.gradual import gradual
 from lottery_jax.algorithms.imp import imp
+from lottery_jax.algorithms.nets import nets
 from lottery_jax.algorithms.sample_complexity import sample_complexity
 from lottery_jax.algorithms.strong_tickets import strong_tickets
 from lottery_jax.algorithms.supermask import supermask
@@ -14,6 +15,7 @@ ALGORITHMS = {
     "compare": compare,
     "gradual": gradual,
     "imp": imp,
+    "nets": nets,
     "sample_complexity": sample_complexity,
     "strong_tickets": strong_tickets,
     "supermask": supermask,

@@ -146,7 +146,7 @@ class RoundInfo(NamedTuple):
     Attributes:
       round: its number; round 0 is dense.
       density: kept fraction of the prunable weights.
-      num_keep: group -> weights that the ladder says are kept.
+      num_keep: group -> weights that must be kept, a number or one for each lane [N].
       groups: group -> paths of its leaves.
       prunable: which leaves may be pruned.
       labels: one per lane, in the order of the lane axis; the tickets stand first, R of
@@ -171,7 +171,7 @@ class RoundInfo(NamedTuple):
 
     round: int
     density: float
-    num_keep: dict[str, int]
+    num_keep: dict[str, int | np.ndarray]
     groups: Groups
     prunable: Prunable
     labels: list[Label]

@@ -10,6 +10,9 @@ ever: other data to find it on (`data/corruption.py`), scores inverted, or as ma
 weights per layer as smart ratios give (Su et al., arXiv:2009.11094; Frankle et al.,
 arXiv:2009.08576). With the controls, which change the ticket that was found, they ask
 of every method what it would lose.
+
+Where a method learns the mask, each of its strands searches theta_0 in every round, on
+its own data; what is found is trained as any other ticket.
 """
 
 import functools
@@ -34,6 +37,7 @@ from lottery_jax.algorithms.base import (
     with_controls,
 )
 from lottery_jax.algorithms.methods import CLEAN, METHODS, Method, Strand, checked
+from lottery_jax.algorithms.score_search import make_learn
 from lottery_jax.data.corruption import CORRUPTIONS
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, pruning, schedules, selection
@@ -76,6 +80,7 @@ def compare(
     path: str = "exponential",
     score_examples: int = 100,
     jitter: float = 0.1,
+    search: Mapping[str, Any] | None = None,
 ) -> Algorithm:
     """Builds the algorithm.
 
@@ -93,6 +98,7 @@ def compare(
       path: name in `PATHS`: how many weights each of them keeps.
       score_examples: training examples that a score in `SALIENCIES` looks at.
       jitter: noise of the reinitialisation "jitter", in standard deviations.
+      search: settings of learning, see `make_learn`, for methods that do.
 
     Raises:
       ConfigError: a density at which some layer must be empty, or like the one before;
@@ -146,6 +152,9 @@ def compare(
             problem = f"{score_examples}: the training split has {len(data.train.x)}"
             raise ConfigError("algorithm.score_examples", problem)
 
+    learning = [strand for strand in strands if strand.method.learns]
+    if learning:
+        learn = make_learn(make_run, learning, sizes, datasets, **search)
     truths = make_truths(model, replicates)
     numbers = jnp.arange(replicates)
     steps = jnp.array(grid({}, 0))
@@ -184,6 +193,11 @@ def compare(
             lambda replicate: rng.stream(state.roots, name, replicate, state.round)
         )(numbers)
 
+    def score_key(state: CompareState, strand: Strand) -> Key:
+        """By method: random masks of two are not the same; a check changes nothing."""
+        name, key = strand.name.split("/")[0], keys(state, "score")
+        return jax.vmap(lambda own: control_key(own, name, 0))(key)
+
     def begin(state: CompareState, strand: Strand) -> Params:
         """What a strand's tickets start from, before masking."""
         return state.dense[CLEAN] if strand.method.trained else state.init
@@ -199,10 +213,7 @@ def compare(
 
     def contexts(state, strand: Strand, stream: str, final, mask, batch=None) -> dict:
         """Fields of a `Context`, leaves [R, ...], to be mapped over."""
-        key = keys(state, stream)
-        if stream == "score":  # random masks of two methods are not the same
-            name = strand.name.split("/")[0]
-            key = jax.vmap(lambda own: control_key(own, name, 0))(key)
+        key = score_key(state, strand) if stream == "score" else keys(state, stream)
         return {
             "key": key, "init": state.init, "start": state.init,
             "rewind_point": begin(state, strand), "final": final, "old_mask": mask,
@@ -215,15 +226,17 @@ def compare(
         )
 
     @functools.partial(jax.jit, static_argnums=0)
-    def find(method: Method, inverted: bool, parts: dict, counts):
+    def find(method: Method, inverted: bool, parts: dict, counts, learned=None):
         """Masks [R, ...], and how many weights had no finite score: [R]."""
 
-        def score(context):
-            scores = SCORES[method.score](context)
-            sign = jnp.where(inverted, -1, 1)
-            return jax.tree.map(lambda leaf: sign * leaf, scores)
+        def one(parts, learned):
+            def score(context):
+                if method.learns:
+                    return learned
+                scores = SCORES[method.score](context)
+                sign = jnp.where(inverted, -1, 1)
+                return jax.tree.map(lambda leaf: sign * leaf, scores)
 
-        def one(parts):
             def measure(scores, before, after):
                 del after
                 if method.score not in SALIENCIES:
@@ -234,7 +247,7 @@ def compare(
             mask, broken = pruning.prune(score, context(parts), counts, groups, measure)
             return mask, broken.max()
 
-        return jax.vmap(one)(parts)
+        return jax.vmap(one)(parts, learned)
 
     def counts_of(strand: Strand, number: int) -> dict[str, jax.Array]:
         """Weights to keep in every iteration of a round."""
@@ -258,9 +271,14 @@ def compare(
         ]
 
     def prepare(state: CompareState, number: int):
-        """Lanes [N, ...] with their labels; masks [R, ...] by strand."""
+        """Lanes [N, ...] with their labels; those of strands [R, ...]; a table."""
         order, batches = keys(state, "order"), {}
         found, ticket_lanes, more = {}, [], []
+        learned, table = {}, None
+        if learning:
+            score_keys = {strand: score_key(state, strand) for strand in learning}
+            num_keep = {s: between(s.method, number)[1] for s in learning}
+            learned, table = learn(number, state.init, score_keys, order, num_keep)
         for strand in strands:
             method = strand.method
             if looks and strand.data not in batches:
@@ -272,7 +290,8 @@ def compare(
             batch = batches.get(strand.data)
             parts = contexts(state, strand, "score", final, mask, batch)
             counts = counts_of(strand, number)
-            mask, broken = find(method, strand.inverted, parts, counts)
+            ranks = learned.get(strand.name)
+            mask, broken = find(method, strand.inverted, parts, counts, ranks)
             check_scores(strand.name, number, broken)
             lane = Lane(begin(state, strand), mask, order, hypers)
             found[strand.name] = lane
@@ -285,7 +304,7 @@ def compare(
             for control, samples in controls.items():
                 for sample in range(samples):
                     more.append((f"{strand.name}/{control}", sample, next(drawn)))
-        return joined([*ticket_lanes, *more], replicates), found
+        return joined([*ticket_lanes, *more], replicates), found, table
 
     def dense_round(state: CompareState):
         """The dense network, and the planted ticket where there is one."""
@@ -302,7 +321,7 @@ def compare(
 
     def step(state: CompareState) -> tuple[CompareState, RoundInfo]:
         number = int(state.round)
-        dense, tickets_state = state.dense, state.tickets
+        dense, tickets_state, table = state.dense, state.tickets, None
         if number == 0:
             lanes, labels = dense_round(state)
             trained = runs[CLEAN](lanes, steps)
@@ -321,7 +340,7 @@ def compare(
                 if strand.name in state.tickets
             }
         else:
-            (lanes, labels), found = prepare(state, number)
+            (lanes, labels), found, table = prepare(state, number)
             trained = runs[CLEAN](lanes, steps)
             tickets_state = {}
             for name in state.tickets:
@@ -347,6 +366,7 @@ def compare(
             trained=trained,
             start=0,
             truth=truths(state.roots),
+            search=table,
         )
         after = state._replace(
             round=state.round + 1, dense=dense, tickets=tickets_state

@@ -3,18 +3,27 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lottery_jax.algorithms.edge_popup import ANNEALED, EDGE_POPUP
+from lottery_jax.algorithms.gem_miner import GEM_MINER
 from lottery_jax.data.corruption import CORRUPTIONS
 from lottery_jax.tickets.saliency import SALIENCIES
 
 CLEAN = "clean"
 """The data as they are."""
 
+RULES = {
+    "edge_popup": EDGE_POPUP,
+    "edge_popup_annealed": ANNEALED,
+    "gem_miner": GEM_MINER,
+}
+"""Name -> how scores are learned."""
+
 
 class Method(NamedTuple):
     """A way to find tickets.
 
     Attributes:
-      score: name in `SCORES`.
+      score: name in `SCORES`, or in `RULES`: learned.
       after: what is scored: theta_0 ("init"), the trained dense network ("dense"), or
         the trained ticket of the round before ("ticket").
       iterates: prunes in several iterations, with new scores in each.
@@ -29,10 +38,15 @@ class Method(NamedTuple):
     trained: bool = False
 
     @property
+    def learns(self) -> bool:
+        """Whether scores are learned, of theta_0 and anew in every round."""
+        return self.score in RULES
+
+    @property
     def uses_data(self) -> bool:
         """Whether its masks depend on the training examples."""
         looks = self.score in SALIENCIES and self.score != "synflow"
-        return self.after != "init" or looks
+        return self.after != "init" or looks or self.learns
 
 
 METHODS = {
@@ -50,10 +64,15 @@ METHODS = {
     "erk": Method("random", allocation="erdos_renyi_kernel"),
     "uniform": Method("random", allocation="uniform"),
     "random": Method("random"),
+    "edge_popup": Method("edge_popup", allocation="uniform"),
+    "edge_popup_global": Method("edge_popup"),
+    "edge_popup_annealed": Method("edge_popup_annealed", allocation="uniform"),
+    "edge_popup_global_annealed": Method("edge_popup_annealed"),
+    "gem_miner": Method("gem_miner"),
 }
 """Name -> method: at initialisation but for `one_shot` and `learning_rate`, which prune
 the trained network once for every density, and `imp` and `imp_synflow`, which train,
-prune and rewind from density to density."""
+prune and rewind from density to density. The last five learn a mask of theta_0."""
 
 MAY_AGREE = (*CORRUPTIONS, "hybrid")
 MASK_CHECKS = (*MAY_AGREE, "inverted")

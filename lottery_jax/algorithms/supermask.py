@@ -190,7 +190,7 @@ def supermask(
         most_likely = run(lanes._replace(params=fixed), jnp.full(len(steps), steps[-1]))
         summary = trained.summary | sampled
         summary |= {f"early_stop_{name}": value for name, value in at_best.items()}
-        summary["expected_density"] = _density(
+        summary["expected_density"] = masks.density(
             _where_prunable(jax.nn.sigmoid, logits, prunable), prunable
         )
         summary |= {
@@ -200,7 +200,7 @@ def supermask(
         }
         info = RoundInfo(
             round=number,
-            density=float(_density(likely, prunable)[:replicates].mean()),
+            density=float(masks.density(likely, prunable)[:replicates].mean()),
             num_keep={},
             groups={},
             prunable=prunable,
@@ -234,15 +234,3 @@ def _where_prunable(function: Callable, tree: Params, prunable):
         tree,
         prunable,
     )
-
-
-def _density(tree: Params, prunable) -> jax.Array:
-    """Mean over the prunable entries of stacked lanes: [N]."""
-    leaves = [
-        leaf.reshape(len(leaf), -1)
-        for leaf, may in zip(
-            jax.tree.leaves(tree), jax.tree.leaves(prunable), strict=True
-        )
-        if may
-    ]
-    return sum(leaf.sum(1) for leaf in leaves) / sum(leaf.shape[1] for leaf in leaves)

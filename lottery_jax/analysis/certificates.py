@@ -69,7 +69,8 @@ def certify(info: RoundInfo) -> dict:
     for group, num in info.num_keep.items():
         everything = sum(leaves[name][0].size for name in info.groups[group])
         holds = (kept[group] == np.where(whole, everything, num)) | planted
-        check(holds, f"{group} keeps {num} weights, found", kept[group])
+        should = "as many weights as it should" if np.ndim(num) else f"{num} weights"
+        check(holds, f"{group} keeps {should}, found", kept[group])
     differs = found["differs"]
     respects = sum(values.astype(int) for values in differs.values())
     for name in dict.fromkeys(label.lane for label in info.labels[tickets:]):
@@ -100,7 +101,7 @@ def certify(info: RoundInfo) -> dict:
             *(["survivors start from their rewind point bit for bit"] * has_origin),
             "no control differs from its ticket in more than one respect",
         ],
-        "num_keep": info.num_keep,
+        "num_keep": {k: np.asarray(num).tolist() for k, num in info.num_keep.items()},
         "kept": {
             name: np.asarray(found["kept"][name])[:tickets].tolist()
             for name in prunable

@@ -6,9 +6,8 @@ import jax
 import numpy as np
 
 from lottery_jax.algorithms.base import RoundInfo
-from lottery_jax.analysis import connectivity, cost, movement, recovery
+from lottery_jax.analysis import connectivity, cost, movement, recovery, untrained
 from lottery_jax.tickets import masks
-from lottery_jax.training.loop import EVALUATION_VALUES, in_chunks
 from lottery_jax.types import Task
 
 
@@ -24,7 +23,8 @@ def of_round(
     `angle` in degrees; of "order" also `instability`, the barrier of the test error
     (regression: loss) on the straight line between them. Where `level_barrier` is
     wanted, that barrier between each ticket and the network its mask was made from.
-    Where a ticket is planted, how much of it a mask has (`recovery`).
+    Where a ticket is planted, how much of it a mask has (`recovery`). What masks are
+    worth `untrained` where one is planted, or searched for.
     """
     columns = cost.measure(task.model, info.mask, task.dataset.train.x.shape[1:])
     num, ticket_of = len(info.labels), info.ticket_of
@@ -63,6 +63,8 @@ def of_round(
                 columns["level_barrier"][i] = _barrier(task, last, final(i))
     if info.truth is not None:
         columns |= recovery.measure(task, info)
+    elif info.search is not None:
+        columns |= untrained.measure(task, info)
     collect(of("order"), lambda a, b, _: {"instability": _barrier(task, a, b)})
     collect(of("order"), lambda own, ticket, _: _apart(own, ticket))
     collect(
@@ -90,9 +92,6 @@ def _barrier(task: Task, a, b) -> jax.Array:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _heights(apply, metric, a, b, x, y):
     def height(params):
-        def forward(examples):
-            return apply(params, {}, examples, train=False)[0]
-
-        return metric(in_chunks(forward, x, EVALUATION_VALUES), y)
+        return metric(untrained.outputs(apply, params, x), y)
 
     return connectivity.along(height, a, b)

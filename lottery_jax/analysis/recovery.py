@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from lottery_jax.algorithms.base import RoundInfo
+from lottery_jax.analysis import untrained as masked
 from lottery_jax.tickets import masks
-from lottery_jax.training.loop import EVALUATION_VALUES, in_chunks
 from lottery_jax.types import Dataset, Mask, Params, Prunable, Task
 
 
@@ -59,10 +59,7 @@ def quality(
     train, test = task.dataset.train, task.dataset.test
 
     def outputs(params, split):
-        def forward(x):
-            return task.model.apply(params, {}, x, train=False)[0]
-
-        return in_chunks(forward, split.x, EVALUATION_VALUES)
+        return masked.outputs(task.model.apply, params, split.x)
 
     if task.metrics:
         found = outputs(untrained, test)

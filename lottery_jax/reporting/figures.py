@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from lottery_jax.analysis import cost as costs
 from lottery_jax.reporting import (
     compare_figures,
+    mask_learning_figures,
+    nets_figures,
     plotting,
     search_figures,
     theory_figures,
@@ -31,6 +33,7 @@ AXIS_LABELS = {
 
 
 OWN = {
+    "nets": nets_figures.of_run,
     "sample_complexity": theory_figures.of_run,
     "strong_tickets": search_figures.of_strong_tickets,
 }
@@ -52,6 +55,7 @@ def draw(results: Results) -> list[Path]:
             more["recovery"] = compare_figures.recovery(results)
         if results.summary.lane.str.contains("/").any():
             more["checks"] = compare_figures.checks(results)
+        more |= mask_learning_figures.of_run(results)
     if name == "topologies":
         more["topologies"] = topology_figures.topologies(results)
     if name in OF_METHODS:

@@ -23,6 +23,8 @@ STYLES = {
     "shuffle": {"color": "#009E73", "marker": "D", "linestyle": ":"},
     "dense": {"color": "#56B4E9", "marker": "P", "linestyle": (0, (8, 2))},
     "gradual": {"color": "#E69F00", "marker": "H", "linestyle": (0, (1, 1))},
+    "random_ticket": {"color": "#E69F00", "marker": "v", "linestyle": (0, (1, 2))},
+    "scaled_random_ticket": {"color": "0.55", "marker": "<", "linestyle": (0, (5, 1))},
     "over_wide": {"color": "#0072B2", "marker": "X", "linestyle": (0, (4, 1))},
 }
 
@@ -227,7 +229,8 @@ def with_percent(summary: pd.DataFrame) -> pd.DataFrame:
     The mean of its replicates, since a learned mask is not as dense as that of another
     one. The control `dense` stands where its ticket does.
     """
-    control = (summary.lane == "dense") & (summary.lane == "ticket").any()
+    beside = summary["round"].isin(summary["round"][summary.lane == "ticket"])
+    control = (summary.lane == "dense") & beside
     lane = summary.lane.where(~control, "ticket")
     own = summary.density.where(~control)
     density = own.groupby([lane, summary["round"]]).transform("mean")

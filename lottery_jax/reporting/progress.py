@@ -33,7 +33,7 @@ def training(number: int, last: int):
 def quantity(summary: pd.DataFrame) -> str:
     """The column that people look at first."""
     wanted = ("success", "early_stop_test_accuracy", "early_stop_test_loss")
-    wanted += ("test_accuracy",)  # of searches, in their last round
+    wanted += ("test_accuracy", "fitness")  # of searches: in their last round, before
     return next((name for name in wanted if name in summary), "validation_accuracy")
 
 
@@ -71,10 +71,10 @@ def show_round(
         for lane, mean in means.items()
     )
     diverged = int(summary.diverged.sum())
+    speed = f"{len(summary) * steps / seconds:,.0f} lane-steps/s" if steps else ""
     say(
         f"round {number:>2}/{last}  density {100 * density:6.2f}%  {shown}  "
-        f"{len(summary) * steps / seconds:,.0f} lane-steps/s"
-        f"{' (compiling included)' if compiled else ''}  "
+        f"{speed}{' (compiling included)' if compiled else ''}  "
         f"{_duration(seconds_left)} left"
         + (f"  {diverged} lanes diverged" if diverged else "")
     )

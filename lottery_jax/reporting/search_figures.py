@@ -210,7 +210,8 @@ def decisions(drawn: list[tuple[Callable, Params, Mask, Split, str]]) -> Figure:
         for label in np.unique(labels):
             there = labels == label
             own.plot(
-                *points[there].T, ".", color=CLASSES[int(label)], markersize=2.5,
+                *points[there].T, ".", color=CLASSES[int(label)],
+                markersize=2.5 if len(points) > 50 else 12,
                 markeredgewidth=0,
             )  # fmt: skip
         own.set_title(name, fontsize=9)
@@ -284,11 +285,13 @@ def _draw_network(axes, kernels: list[np.ndarray]):
                 layer, place, "o", markersize=5, color="0.3" if alive else "0.7",
                 markerfacecolor="0.3" if alive else "white", zorder=2,
             )  # fmt: skip
-    for side, layer, letter in ((-0.12, 0, "x"), (0.12, len(sizes) - 1, "class ")):
-        for unit, place in enumerate(places[layer]):
-            number = unit + 1 if letter == "x" else unit
+    inputs = [f"x{number}" for number in range(1, sizes[0] + 1)]
+    outputs = [f"class {number}" for number in range(sizes[-1])]
+    outputs = outputs if len(outputs) > 1 else ["output"]
+    for side, layer, names in ((-0.12, 0, inputs), (0.12, len(sizes) - 1, outputs)):
+        for name, place in zip(names, places[layer], strict=True):
             axes.text(
-                layer + side, place, f"{letter}{number}", fontsize=8, va="center",
+                layer + side, place, name, fontsize=8, va="center",
                 ha="right" if side < 0 else "left",
             )  # fmt: skip
     axes.set_xlim(-0.4, len(sizes) - 1 + 0.75)

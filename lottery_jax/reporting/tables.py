@@ -71,7 +71,9 @@ def some_weights(info: RoundInfo, num: int = 2000) -> pd.DataFrame:
 
 def search(info: RoundInfo) -> pd.DataFrame:
     """How the tickets of the round were searched for; see `results.Results`."""
-    return pd.DataFrame({"round": info.round, **(info.search or {"round": []})})
+    rows = pd.DataFrame(info.search)
+    rows.insert(0, "round", np.full(len(rows), info.round))
+    return rows
 
 
 def packed_masks(info: RoundInfo) -> dict[str, np.ndarray]:

@@ -153,8 +153,13 @@ def noise(key: Key, weights: Params, prunable: Prunable, probability, std) -> Pa
         return leaf + std * jax.random.normal(key, leaf.shape, leaf.dtype)
 
     size_key, place_key = jax.random.split(key)
-    fresh = _per_leaf(size_key, add, prunable, weights)
+    fresh = redraw(size_key, add, weights, prunable)
     return resample(place_key, weights, prunable, probability, fresh)
+
+
+def redraw(key: Key, draw: Callable, weights: Params, prunable: Prunable) -> Params:
+    """`draw(key, leaf)` in place of what may be pruned."""
+    return _per_leaf(key, draw, prunable, weights)
 
 
 def resample(

@@ -63,6 +63,25 @@ def layer_kind(name: str) -> str:
     return name.split("/")[0].split("_")[0]
 
 
+def density(mask: Mask, prunable: Prunable) -> jax.Array:
+    """Kept fraction of all that may be pruned, of stacked masks [N, ...]: [N].
+
+    Of probabilities to be kept: what it is in the mean.
+    """
+    leaves = _prunable_rows(mask, prunable)
+    return sum(leaf.sum(1) for leaf in leaves) / sum(leaf.shape[1] for leaf in leaves)
+
+
+def layer_mean_density(mask: Mask, prunable: Prunable) -> jax.Array:
+    """The mean of the densities of the layers, however large they are: [N]."""
+    return jnp.stack([leaf.mean(1) for leaf in _prunable_rows(mask, prunable)]).mean(0)
+
+
+def _prunable_rows(mask, prunable) -> list[jax.Array]:
+    leaves = zip(jax.tree.leaves(mask), jax.tree.leaves(prunable), strict=True)
+    return [leaf.reshape(len(leaf), -1) for leaf, may in leaves if may]
+
+
 def num_kept(mask: Mask, prunable: Prunable) -> dict[str, jax.Array]:
     """Kept weights per prunable leaf: path -> int32 scalar."""
     leaves = named_leaves(mask)

@@ -52,26 +52,61 @@ def select(
     return jax.tree.unflatten(structure, chosen.values())
 
 
-def _keep_best(scores: jax.Array, mask: jax.Array, num_keep) -> jax.Array:
-    """By falling score, then by position, among what the mask keeps; all arrays [D].
+def at_least(
+    scores: Mapping[str, jax.Array],
+    num_keep: Mapping[str, int | jax.Array],
+    groups: Groups,
+) -> dict[str, jax.Array]:
+    """As `select` out of all, but keeps whatever ties with the last: path -> mask.
 
-    The score of the last one to keep is found bit by bit: floats, read as integers,
-    keep their order. That is many times faster than sorting them.
+    Without positions to count it takes a third less, in every step of a search.
+
+    Args:
+      scores: path of a leaf -> floats, none of them NaN.
+      num_keep: group -> weights to keep.
+      groups: which leaves compete.
     """
+    kept = {}
+    for group, names in groups.items():
+        ranks = {name: _ranks(scores[name]) for name in names}
+        together = jnp.concatenate([leaf.ravel() for leaf in ranks.values()])
+        last = _last_rank(together, num_keep[group])
+        kept |= {name: leaf >= last for name, leaf in ranks.items()}
+    return kept
+
+
+def _keep_best(scores: jax.Array, mask: jax.Array, num_keep) -> jax.Array:
+    """By falling score, then by position, among what the mask keeps; all arrays [D]."""
+    ranks = _ranks(scores)
+    ranks = jnp.where(mask, ranks, ranks.dtype.type(0))
+    last = _last_rank(ranks, num_keep)
+    above, ties = ranks > last, ranks == last
+    first_ties = ties & (jnp.cumsum(ties) <= num_keep - jnp.sum(above))
+    return mask & (above | first_ties)
+
+
+def _ranks(scores: jax.Array) -> jax.Array:
+    """Floats as integers above 0 in the same order; the lowest for NaN."""
     bits = jnp.finfo(scores.dtype).bits
     integer = jnp.dtype(f"uint{bits}").type
     sign = integer(1 << (bits - 1))
     scores = jnp.where(scores == 0, 0, scores)  # -0 is 0
     ranks = jax.lax.bitcast_convert_type(scores, integer)
     ranks = jnp.where(ranks >= sign, ~ranks, ranks | sign)
-    ranks = jnp.where(jnp.isnan(scores), integer(1), ranks)
-    ranks = jnp.where(mask, ranks, integer(0))
+    return jnp.where(jnp.isnan(scores), integer(1), ranks)
+
+
+def _last_rank(ranks: jax.Array, num_keep) -> jax.Array:
+    """The rank [D] of the last one to keep, found bit by bit.
+
+    That is many times faster than sorting them.
+    """
+    integer = ranks.dtype.type
+    bits = jnp.iinfo(integer).bits
+    highest = integer(1 << (bits - 1))
 
     def raise_if_enough(number, last):
-        higher = last | (sign >> jnp.asarray(number, integer))
+        higher = last | (highest >> jnp.asarray(number, integer))
         return jnp.where(jnp.sum(ranks >= higher) >= num_keep, higher, last)
 
-    last = jax.lax.fori_loop(0, bits, raise_if_enough, integer(0))
-    above, ties = ranks > last, ranks == last
-    first_ties = ties & (jnp.cumsum(ties) <= num_keep - jnp.sum(above))
-    return mask & (above | first_ties)
+    return jax.lax.fori_loop(0, bits, raise_if_enough, integer(0))

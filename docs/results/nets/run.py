@@ -1,0 +1,171 @@
+"""Runs the searches of this folder and draws its figures.
+
+    PYTHONPATH=../../.. python run.py RUNS [xor10 xor100 adam compat lenet_mnist]
+
+RUNS is a directory for the runs; what is there already is not run again. MNIST is read
+from LOTTERY_DATA_DIR. Takes an hour on two cores, nearly all of it the trainings of
+`compat` and `lenet_mnist`.
+"""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+
+from lottery_jax import experiment, rng
+from lottery_jax.analysis.statistics import confidence_interval
+from lottery_jax.data.synthetic import xor
+from lottery_jax.reporting import results, search_figures
+from lottery_jax.tickets import masks
+from lottery_jax.types import Split
+
+HERE = Path(__file__).parent
+PRESETS = {
+    "xor10": "xor10",
+    "xor100": "xor100",
+    "adam": "lenet_mnist,adam",
+    "compat": "compat",
+    "lenet_mnist": "lenet_mnist",
+}
+# Trainings of 50 epochs: fewer levels of iterative pruning than the preset has, and of
+# controls those that are not the same in law as another one.
+LONG = {
+    "compat": {"algorithm.imp_rounds": 1, "controls.shuffle": 0},
+    "lenet_mnist": {"algorithm.imp_rounds": 3, "controls.shuffle": 0},
+}
+
+
+def config_of(name: str):
+    path = HERE.parents[2] / "configs" / "nets.py"
+    spec = importlib.util.spec_from_file_location("nets", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config(PRESETS[name])
+    config.update_from_flattened_dict(LONG.get(name, {}))
+    return config
+
+
+def compared(found: results.Results) -> pd.DataFrame:
+    """The last round and the dense network, a row for every replicate and lane."""
+    last = found.config["algorithm"]["generations"]
+    summary = found.summary[found.summary["round"] > last]
+    is_last = summary["round"] == summary["round"].max()
+    return summary[is_last | (summary.lane == "dense")]
+
+
+def with_interval(values, scale=100) -> str:
+    mean, low, high = (scale * end for end in confidence_interval(np.asarray(values)))
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def table(found: results.Results) -> str:
+    """Lanes with their density and accuracy, and the ticket's lead over each."""
+    rows = compared(found)
+    ticket = rows[rows.lane == "ticket"].set_index("replicate").test_accuracy
+    lines = [
+        "| lane | % of weights | test accuracy (%) | ticket's lead (points) | "
+        "replicates at 100 % |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for lane, own in rows.groupby("lane", sort=False):
+        own = own.set_index("replicate")
+        lead = "" if lane == "ticket" else with_interval(ticket - own.test_accuracy)
+        whole = int((own.test_accuracy == 1).sum())
+        cells = [
+            lane, f"{100 * own.density.mean():.1f}", with_interval(own.test_accuracy),
+            lead, str(whole),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def course(found: results.Results) -> str:
+    """Best fitness and density of some generations, and what the search took."""
+    searched = found.summary[found.summary.fitness.notna()]
+    last = searched["round"].max()
+    lines = ["| generation | fitness | % of weights |", "| --- | --- | --- |"]
+    for number in sorted({0, 1, 3, 5, 10, last // 2, last} & set(searched["round"])):
+        own = searched[searched["round"] == number]
+        density = 100 * own.density
+        lines.append(
+            f"| {number} | {with_interval(own.fitness, 1)} | {density.mean():.1f} "
+            f"({density.min():.1f} to {density.max():.1f}) |"
+        )
+    fields = found.config["algorithm"]
+    children = fields["population"] - fields["elites"]
+    going = ~searched.stopped.astype(bool)
+    stops = going.groupby(searched.replicate).sum()
+    candidates = fields["population"] + children * (stops.mean() - 1)
+    steps = fields["search"]["steps"] * candidates
+    seconds = searched.drop_duplicates("round").seconds.sum()
+    train = found.config["train"]["steps"]
+    lines.append(
+        f"\nA replicate measured {candidates:,.0f} candidates, {steps:,.0f} optimizer "
+        f"steps (iterative pruning: {(fields['imp_rounds'] + 1) * train:,}); all "
+        f"{found.config['replicates']} searches together took {seconds:.0f} s."
+    )
+    return "\n".join(lines)
+
+
+def draw_xor(found: results.Results, name: str):
+    """What tickets decide and look like; returns accuracies on noisy points."""
+    config = config_of(name)
+    roots = rng.roots(config.seed.root)
+    task = experiment.make_task(config, roots)
+    algorithm = experiment.make_algorithm(config, task, found.workdir)
+    state = results.restore(found.workdir, like=algorithm.init(roots))
+    raw = xor(None, jax.random.key(1)).train
+    noisy = Split(*(np.asarray(part, np.float32) for part in raw))
+    drawn, accuracies = [], []
+    for i in range(config.replicates):
+        params, mask = (
+            jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), tree)
+            for tree in (state.matched.ticket, state.best.mask)
+        )
+        logits, _ = task.model.apply(
+            masks.apply(params, mask), {}, noisy.x, train=False
+        )
+        accuracies.append(np.mean((np.asarray(logits)[:, 0] > 0) == noisy.y))
+        drawn.append((params, mask, f"replicate {i}"))
+    points = task.dataset.test
+    boundaries = [
+        (task.model.apply, params, mask, points, title)
+        for params, mask, title in drawn[:3]
+    ]
+    figure = search_figures.decisions(boundaries)
+    figure.savefig(HERE / f"{name}_decisions.png")
+    if name == "xor10":
+        search_figures.networks(drawn[:3]).savefig(HERE / f"{name}_networks.png")
+    return np.array(accuracies)
+
+
+def main(runs: Path, names: list[str]):
+    for name in names or PRESETS:
+        found = experiment.run(config_of(name), runs / name)
+        text = f"# {name}\n\n{course(found)}\n\n{table(found)}\n"
+        if name.startswith("xor"):
+            on_noisy = with_interval(draw_xor(found, name))
+            text += f"\nTickets on noisy points: {on_noisy} %.\n"
+        (HERE / f"{name}.md").write_text(text)
+        columns = ["round", "lane", "sample", "replicate", "density", "kept"]
+        columns += [
+            column for column in ("fitness", "test_accuracy", "test_loss", "seconds")
+            if column in found.summary
+        ]  # fmt: skip
+        found.summary[columns].to_csv(
+            HERE / f"{name}.csv", index=False, float_format="%.6g"
+        )
+        for figure in ("search", "comparison", "density", "training"):
+            shutil.copy(
+                found.workdir / "figures" / f"{figure}.png",
+                HERE / f"{name}_{figure}.png",
+            )
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 2)
+    main(Path(sys.argv[1]), sys.argv[2:])

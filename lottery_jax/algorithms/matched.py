@@ -1,0 +1,215 @@
+"""A ticket that was searched for, beside others of as many weights.
+
+The density of an evolved ticket is known when it is found, and every replicate has its
+own. So the comparison comes after the search: a round that trains the dense network, a
+round for every level of iterative magnitude pruning from there down to the ticket's
+number of weights, and with the last level all others: the ticket and its controls;
+`random_ticket`, a random mask with the ticket's counts per layer on fresh weights;
+`scaled_random_ticket`, such a mask on weights drawn from those that the ticket keeps in
+the layer; and `one_shot`, the dense network pruned at once.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lottery_jax import rng
+from lottery_jax.algorithms.base import (
+    Grid,
+    Label,
+    RoundInfo,
+    control_key,
+    with_controls,
+)
+from lottery_jax.tickets import genetics, masks, schedules, selection
+from lottery_jax.tickets.controls import CONTROLS
+from lottery_jax.tickets.reinitialization import REINITS
+from lottery_jax.training.lanes import Run
+from lottery_jax.types import Context, Key, Lane, Mask, Model, Params
+
+DRAWN = {
+    "random_ticket": REINITS["reinit"],
+    "scaled_random_ticket": REINITS["resample"],
+}
+"""Lanes with a random mask -> what draws their weights."""
+
+LANES = ("ticket", *DRAWN, "imp", "one_shot")
+"""What stands side by side in the last round, and the ticket's controls."""
+
+
+class Genome(NamedTuple):
+    """A candidate: its weights, pruned ones too, and its mask."""
+
+    weights: Params
+    mask: Mask
+
+
+class MatchedState(NamedTuple):
+    """What the next level needs; leaves are [R, ...].
+
+    Attributes:
+      dense: weights of the dense network after training.
+      pruned: weights after training, and mask, of the last level.
+      ticket: weights of the ticket after training, when it has been.
+    """
+
+    dense: Params
+    pruned: Genome
+    ticket: Params
+
+
+class Matched(NamedTuple):
+    """A comparison.
+
+    Attributes:
+      init: `init() -> state`.
+      step: `step(roots, state, tickets, level) -> (state, info)`; level 0 is dense.
+    """
+
+    init: Callable[[], MatchedState]
+    step: Callable[..., tuple[MatchedState, RoundInfo]]
+
+
+def matched(
+    model: Model,
+    run: Run,
+    grid: Grid,
+    *,
+    learning_rate: float,
+    replicates: int,
+    controls: Mapping[str, int],
+    levels: int,
+    jitter: float,
+) -> Matched:
+    """Builds the comparison.
+
+    Args:
+      model: its `init` draws the weights of the dense network and of what is drawn.
+      run: trains stacked lanes.
+      grid: steps at which to evaluate.
+      learning_rate: of all lanes.
+      replicates: R.
+      controls: name in `CONTROLS` -> how many of the ticket per replicate.
+      levels: of iterative pruning.
+      jitter: noise of the reinitialisation "jitter", in standard deviations.
+    """
+    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
+    prunable = model.prunable(shapes)
+    names = masks.prunable_names(prunable)
+    size = sum(masks.named_leaves(shapes)[name].size for name in names)
+    groups = selection.globally(names)
+    steps = jnp.array(grid({}, 0))
+    hypers = {
+        "learning_rate": jnp.full(replicates, learning_rate, jnp.float32),
+        "schedule_offset": jnp.zeros(replicates, jnp.int32),
+    }
+
+    def init() -> MatchedState:
+        theta = jax.tree.map(
+            lambda leaf: jnp.zeros((replicates, *leaf.shape), leaf.dtype), shapes
+        )
+        return MatchedState(theta, Genome(theta, masks.full(theta)), theta)
+
+    @jax.jit
+    def draw(roots) -> tuple[Params, Key, Key]:
+        """theta_0, keys of the order of the data and of what is drawn: [R, ...]."""
+
+        def one(replicate):
+            def key(name):
+                return rng.stream(roots, name, replicate)
+
+            return model.init(key("init"))[0], key("order"), key("control")
+
+        return jax.vmap(one)(jnp.arange(replicates))
+
+    @jax.jit
+    def largest(pruned: Genome, num: jax.Array) -> Mask:
+        """Of each replicate so many [R] weights, those of largest size."""
+
+        def one(weights, mask, num):
+            scores = jax.tree.map(jnp.abs, weights)
+            return selection.select(scores, mask, {"all": num}, groups)
+
+        return jax.vmap(one)(*pruned, num)
+
+    @jax.jit
+    def beside(ticket: Lane, theta: Params, keys: Key) -> tuple[dict, Lane]:
+        """What is drawn, [R, ...] each; the ticket and its controls [lanes, R, ...]."""
+
+        def one(lane, theta, key):
+            context = Context(
+                key=key, model=model, prunable=prunable, init=theta,
+                rewind_point=lane.params, start=lane.params, final=lane.params,
+                old_mask=lane.mask, mask=lane.mask, jitter=jitter, lane=lane,
+            )  # fmt: skip
+            drawn = {}
+            for name, draw in DRAWN.items():
+                mask_key, weights_key = jax.random.split(control_key(key, name, 0))
+                own = lane._replace(params=draw(context._replace(key=weights_key)))
+                own = context._replace(key=mask_key, lane=own)
+                drawn[name] = CONTROLS["random"](own)
+            return drawn, with_controls(context, controls)
+
+        return jax.vmap(one, out_axes=(0, 1))(ticket, theta, keys)
+
+    def num_to_keep(tickets: Genome, level: int) -> np.ndarray:
+        """Weights [R] of a level, on the way from all to those of the ticket."""
+        ends = jax.vmap(lambda mask: sum(masks.num_kept(mask, prunable).values()))(
+            tickets.mask
+        )
+        ways = (
+            schedules.within({"all": size}, {"all": int(end)}, levels, "exponential")
+            for end in ends
+        )
+        return np.array([way[level - 1]["all"] for way in ways])
+
+    def step(
+        roots, state: MatchedState, tickets: Genome, level: int
+    ) -> tuple[MatchedState, RoundInfo]:
+        theta, order, keys = draw(roots)
+        full, num = masks.full(theta), np.full(replicates, size)
+        rows, own = {"dense": Lane(theta, full, order, hypers)}, None
+        if level:
+            num = num_to_keep(tickets, level)
+            rows = {"imp": Lane(theta, largest(state.pruned, num), order, hypers)}
+        if level == levels:
+            ticket = Lane(*tickets, order, hypers)
+            drawn, own = beside(ticket, theta, keys)
+            at_once = largest(Genome(state.dense, full), num)
+            one_shot = Lane(theta, at_once, order, hypers)
+            rows = {"ticket": ticket, **drawn, **rows, "one_shot": one_shot}
+        lanes = genetics.concatenate(*rows.values())
+        labels = [Label(name, 0, i) for name in rows for i in range(replicates)]
+        rewound = lanes.params
+        old = [state.pruned.mask if name == "imp" else full for name in rows]
+        draws = [(name, i) for name, number in controls.items() for i in range(number)]
+        for place, (name, sample) in enumerate(draws if own else (), 1):
+            lane = jax.tree.map(lambda leaf, at=place: leaf[at], own)
+            lanes = genetics.concatenate(lanes, lane)
+            labels += [Label(name, sample, i) for i in range(replicates)]
+        trained = run(lanes, steps)
+
+        def final(name):
+            first = list(rows).index(name) * replicates
+            own = slice(first, first + replicates)
+            return jax.tree.map(lambda leaf: leaf[own], trained.final)
+
+        if level:
+            after = state._replace(pruned=Genome(final("imp"), rows["imp"].mask))
+        else:
+            dense = final("dense")
+            after = state._replace(dense=dense, pruned=Genome(dense, full))
+        if level == levels:
+            after = after._replace(ticket=final("ticket"))
+        info = RoundInfo(
+            round=level, density=float(num.mean() / size),
+            num_keep={"all": np.tile(num, len(labels) // replicates)}, groups=groups,
+            prunable=prunable, labels=labels, lanes=lanes, rewound=rewound,
+            old_mask=genetics.concatenate(*old), trained=trained, start=0,
+        )  # fmt: skip
+        return after, info
+
+    return Matched(init, step)

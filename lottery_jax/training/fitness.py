@@ -1,0 +1,96 @@
+"""How good a candidate is: its losses after a short training, or after none.
+
+The trainability of Neuroevolutionary Ticket Search: all candidates of all generations
+see the same examples in the same order, those of the training split as they stand, so
+that what is measured is the candidate. What was trained is thrown away.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lottery_jax.tickets import masks
+from lottery_jax.training.loop import EVALUATION_VALUES, Data, in_chunks
+from lottery_jax.training.optimizers import Optimizer, Shape
+from lottery_jax.types import Lane, Task
+
+
+def make_train(
+    task: Task,
+    optimizer: Optimizer,
+    schedule: Shape,
+    *,
+    steps: int,
+    batch_size: int,
+    trained: bool = True,
+    splits: tuple[str, ...] = ("validation",),
+) -> Callable[[Lane, Data, jax.Array], dict[str, jax.Array]]:
+    """Builds `measure(lane, data, grid) -> columns`, a pure function.
+
+    Args:
+      task: the network, without state; its loss and metrics.
+      optimizer: learning rate -> optax transformation.
+      schedule: step -> factor on the lane's learning rate.
+      steps: of the training.
+      batch_size: examples per step; what does not fill a batch at the end of the
+        training split is left out, then it starts anew.
+      trained: whether there is any training.
+      splits: what to measure on afterwards, "train" and "validation".
+
+    Returns:
+      `measure`; it uses neither the key of the lane nor `grid`. Its columns are the
+      loss and the metrics of `splits`, `train_loss` for one, and where there is a
+      training also `last_batch_loss`, of its last step: scalars.
+    """
+
+    def forward(params, x, *, train):
+        return task.model.apply(params, {}, x, train=train)[0]
+
+    def measure(lane: Lane, data: Data, grid: jax.Array) -> dict[str, jax.Array]:
+        del grid
+        params, columns = masks.apply(lane.params, lane.mask), {}
+        if trained:
+            params, columns["last_batch_loss"] = train(lane, params, data[0])
+        places = {"train": data[0], "validation": data[1]}
+        for name in splits:
+            split = places[name]
+            outputs = in_chunks(
+                lambda x: forward(params, x, train=False), split.x, EVALUATION_VALUES
+            )
+            measures = {"loss": task.loss, **task.metrics}
+            columns |= {f"{name}_{k}": f(outputs, split.y) for k, f in measures.items()}
+        return columns
+
+    def train(lane, params, examples):
+        batches = len(examples.x) // batch_size
+
+        def learning_rate(count):
+            return lane.hypers["learning_rate"] * schedule(count)
+
+        tx = optax.chain(optimizer(learning_rate), masks.mask_updates(lane.mask))
+
+        def step(number, carry):
+            params, opt_state, _ = carry
+            first = number % batches * batch_size
+            x, y = (
+                # Without an index where there is one batch: a copy in every step.
+                leaf[:batch_size]
+                if batches == 1
+                else jax.lax.dynamic_slice_in_dim(leaf, first, batch_size)
+                for leaf in examples
+            )
+
+            def loss(params):
+                return task.loss(forward(params, x, train=True), y)
+
+            value, grads = jax.value_and_grad(loss)(params)
+            updates, opt_state = tx.update(grads, opt_state, params)
+            return optax.apply_updates(params, updates), opt_state, value
+
+        start = params, tx.init(params), jnp.float32(0)
+        params, _, last = jax.lax.fori_loop(0, steps, step, start)
+        return params, last
+
+    return measure

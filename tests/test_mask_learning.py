@@ -1,0 +1,364 @@
+"""Learned masks against numpy: straight-through steps, counts, freezing, whole runs."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from lottery_jax import config as configs
+from lottery_jax import experiment
+from lottery_jax.algorithms import edge_popup, gem_miner
+from lottery_jax.algorithms.base import RoundInfo
+from lottery_jax.algorithms.methods import METHODS, RULES
+from lottery_jax.analysis import columns
+from lottery_jax.analysis.certificates import certify
+from lottery_jax.errors import ConfigError
+from lottery_jax.models import MODELS
+from lottery_jax.reporting import tables
+from lottery_jax.tickets import masks, selection
+from lottery_jax.training import losses, score_learning
+from lottery_jax.training.optimizers import OPTIMIZERS, constant
+from lottery_jax.types import Dataset, Lane, Split
+from tests import helpers
+
+LEARNED = [name for name, method in METHODS.items() if method.learns]
+
+
+def linear_task(seed=0):
+    """One layer, 6 inputs and 3 classes, of which a gradient is a line of numpy."""
+    keys = jax.random.split(jax.random.key(seed), 2)
+    x = jax.random.normal(keys[0], (8, 6))
+    split = Split(x, jax.random.randint(keys[1], (8,), 0, 3))
+    model = MODELS["mlp"](
+        (6,), 3, hidden=(), initializer="signed_constant", biases="none"
+    )
+    return losses.make_task(Dataset(split, split, split, 3, "linear"), model)
+
+
+def learn(task, rule, scores, num_keep, grid, **settings):
+    """(weights, what the search returns) of one lane; keywords of search and lane."""
+    weights, _ = task.model.init(jax.random.key(1))
+    rate = settings.pop("learning_rate", 0.1)
+    inverted = settings.pop("inverted", False)
+    scores = {"output/kernel": jnp.asarray(scores, jnp.float32)}
+    mask = {
+        "scores": masks.full(scores),
+        "weights": jax.tree.map(jnp.logical_not, masks.full(weights)),
+    }
+    hypers = {
+        "learning_rate": jnp.float32(rate),
+        "regularization": jnp.float32(settings.pop("regularization", 0.0)),
+        "num_keep": {"all": jnp.array(num_keep)},
+        "inverted": jnp.bool(inverted),
+    }
+    train = score_learning.make_train(
+        task,
+        OPTIMIZERS[settings.pop("optimizer", "sgd")](0.9, 0.0),
+        constant(0, (), 0.0),
+        steps=grid[-1],
+        batch_size=8,
+        rule=rule,
+        groups={"all": ("output/kernel",)},
+        **settings,
+    )
+    lane = Lane({"scores": scores, "weights": weights}, mask, jax.random.key(2), hypers)
+    data = task.dataset.train, task.dataset.validation, task.dataset.test
+    return weights["output"]["kernel"], train(lane, data, jnp.array(grid))
+
+
+def through(task, weights, mask):
+    """Gradient of the loss in the effective weights, times the weights, in float64."""
+    x, y = (np.asarray(leaf) for leaf in task.dataset.train)
+    weights = np.asarray(weights, np.float64)
+    logits = x @ (weights * mask)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    return x.T @ (p - np.eye(3)[y]) / len(x) * weights
+
+
+def best(scores, num):
+    """The mask of the largest, ties by position."""
+    kept = np.zeros(scores.size, bool)
+    kept[np.argsort(-scores.ravel(), kind="stable")[:num]] = True
+    return kept.reshape(scores.shape)
+
+
+def test_edge_popup_steps_as_in_numpy():
+    task = linear_task()
+    scores = np.asarray(edge_popup.draw(jax.random.key(3), (6, 3)), np.float64)
+    assert abs(scores).max() <= 1 / math.sqrt(6) and len(np.unique(scores)) == 18
+    # The rule's ranks are |s|; the sign is what a second rule with plain scores tells.
+    rule = edge_popup.EDGE_POPUP._replace(ranks=lambda scores, active: scores)
+    num_keep = [7, 7, 7]
+    weights, found = learn(task, rule, scores, num_keep, [0, 2, 5], learning_rate=2.0)
+    for _ in range(5):
+        gradient = through(task, weights, best(abs(scores), 7)) * np.sign(scores)
+        scores = scores - 2.0 * gradient
+    final = found.final["scores"]["output/kernel"]
+    np.testing.assert_allclose(final, scores, atol=1e-5)
+    assert (np.sign(final) != np.sign(np.asarray(edge_popup.draw(
+        jax.random.key(3), (6, 3))))).any()  # fmt: skip
+    np.testing.assert_array_equal(found.final["weights"]["output"]["kernel"], weights)
+    np.testing.assert_allclose(found.history["used_density"], [7 / 18] * 3, rtol=1e-6)
+    shown = edge_popup.ranks({"a": jnp.array([-2.0, 1.0])}, None)
+    np.testing.assert_array_equal(shown["a"], [2, 1])
+
+
+def test_a_score_of_zero_moves():
+    task = linear_task()
+    _, found = learn(
+        task, edge_popup.EDGE_POPUP, np.zeros((6, 3)), [9, 9], [0, 3]
+    )  # fmt: skip
+    assert (np.asarray(found.final["scores"]["output/kernel"]) > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_gem_miner_freezes_as_in_numpy(inverted):
+    task, rate, weight = linear_task(), 3.0, 0.01
+    p = np.asarray(gem_miner.draw(jax.random.key(4), (6, 3)), np.float64)
+    grid, num_keep = [0, 2, 4, 6, 8], [18, 12, 8, 5, 5]
+    # The ranks do not tell p; these do.
+    rule = gem_miner.GEM_MINER._replace(
+        ranks=lambda p, active: {"p": p, "active": active}
+    )
+    weights, found = learn(
+        task, rule, p, num_keep, grid, inverted=inverted,
+        learning_rate=rate, regularization=weight,
+    )  # fmt: skip
+    active, seen = np.ones((6, 3), bool), []
+    for num in num_keep[1:]:
+        for _ in range(2):
+            gradient = np.where(active, through(task, weights, active & (p > 0.5)), 0)
+            p = np.clip(p - rate * (gradient + 2 * weight * p), 0, 1)
+        order = np.where(active, p if not inverted else -p, -np.inf)
+        after = best(order, num)
+        assert not (after & ~active).any()
+        active = after
+        seen.append((active & (p > 0.5)).mean())
+    final = {k: v["output/kernel"] for k, v in found.final["scores"].items()}
+    np.testing.assert_allclose(final["p"], p, atol=1e-5)
+    np.testing.assert_array_equal(final["active"], active)
+    assert final["p"].min() >= 0 and (inverted or final["p"].max() == 1)
+    np.testing.assert_allclose(found.history["used_density"][1:], seen, rtol=1e-6)
+    np.testing.assert_allclose(
+        found.history["density"], np.array(num_keep) / 18, rtol=1e-6
+    )
+    np.testing.assert_array_equal(found.final["weights"]["output"]["kernel"], weights)
+
+
+def test_ties_are_frozen_to_the_exact_count_by_position():
+    scores = {"a": jnp.full((4, 3), 1.0), "b": jnp.full((5,), 1.0)}
+    active = masks.full(scores)
+    groups = {"all": ("a", "b")}
+    for num in (13, 4):
+        active = gem_miner.freeze(scores, active, {"all": num}, groups, False)
+        assert sum(int(leaf.sum()) for leaf in active.values()) == num
+    assert not active["b"].any() and active["a"].ravel()[:4].all()
+    # The mask of a step keeps them all; the ticket does not.
+    used = edge_popup.used(scores, None, {"all": 4}, groups)
+    assert all(leaf.all() for leaf in used.values())
+
+
+def test_the_threshold_of_a_step_is_that_of_the_ticket():
+    scores = {"a": jax.random.normal(jax.random.key(0), (40, 5))}
+    scores["a"] = scores["a"].at[0].set(jnp.array([0.0, -0.0, 1e-40, -3e4, 3e4]))
+    for num in (1, 2, 77, 199, 200):
+        groups = {"all": ("a",)}
+        exact = selection.select(scores, masks.full(scores), {"all": num}, groups)
+        fast = selection.at_least(scores, {"all": num}, groups)
+        different = np.asarray(fast["a"] != exact["a"])
+        # The two zeros tie.
+        assert different.sum() <= 1 and (np.asarray(scores["a"])[different] == 0).all()
+
+
+# Epochs, T and target -> q: table 4.2 of the notes on the paper's code.
+RATES = [
+    (150, 5, 0.2, 0.05399), (150, 5, 0.0372, 0.10729), (150, 5, 0.0144, 0.13604),
+    (150, 5, 0.0059, 0.16221), (150, 8, 0.5, 0.03778), (150, 8, 0.0059, 0.24810),
+    (300, 5, 0.05, 0.04951), (200, 10, 0.05, 0.14587),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("epochs", "every", "target", "q"), RATES)
+def test_freeze_rates_of_the_paper(epochs, every, target, q):
+    rounds = len(experiment.loop.evaluation_grid(epochs, every, {})) - 2
+    assert rounds == (epochs - 1) // every
+    assert gem_miner.freeze_rate(target, rounds) == pytest.approx(q, abs=5e-6)
+    size = 268_336
+    counts = gem_miner.freezing(size, round(target * size), rounds + 1)
+    active = size
+    for number, count in enumerate(counts[1:-1], 1):
+        assert count == max(round(target * size), active - math.ceil(
+            gem_miner.freeze_rate(round(target * size) / size, rounds) * active
+        )) or number == rounds  # fmt: skip
+        assert count < active
+        assert count / size == pytest.approx(target ** (number / rounds), rel=0.02)
+        active = count
+    assert counts[0] == size and counts[-2:] == [round(target * size)] * 2
+    assert len(counts) == rounds + 2
+
+
+def test_annealed_densities_are_those_of_the_formula():
+    counts = edge_popup.annealed(1000, 100, 10)
+    assert counts == [round(1000 * 0.1 ** (e / 10)) for e in range(11)]
+    assert edge_popup.constant(1000, 100, 3) == [100] * 4
+
+
+def tiny(**changes):
+    config = configs.default("compare")
+    config.data.validation_size = 100
+    config.data.test_size = 400
+    config.model.hidden = (32,)
+    config.model.initializer = "signed_constant"
+    config.model.biases = "none"
+    config.train.steps = 30
+    config.train.eval_every = 10
+    config.lanes.plan = "map"
+    config.replicates = 2
+    config.algorithm.methods = (*LEARNED, "snip")
+    config.algorithm.checks = ("inverted", "hybrid")
+    config.algorithm.densities = (0.5, 0.2)
+    config.algorithm.search.steps = 120
+    config.algorithm.search.update_every = 20
+    config.algorithm.search.gem_miner_learning_rate = 1.0
+    config.algorithm.search.regularization = (1e-4,)
+    config.controls.shuffle = 1
+    for name, value in changes.items():
+        config.update_from_flattened_dict({name.replace("__", "."): value})
+    return config
+
+
+class Rounds(NamedTuple):
+    """Certified rounds: tables of all, and masks of the last."""
+
+    summary: pd.DataFrame
+    search: pd.DataFrame
+    ladder: list
+    info: RoundInfo
+
+
+def rounds(config):
+    task, algorithm, roots = helpers.tiny_algorithm(config)
+    state, summaries, searches = algorithm.init(roots), [], []
+    for _ in algorithm.ladder:
+        state, info = algorithm.step(state)
+        certify(info)
+        found = columns.of_round(task, info)
+        summaries.append(tables.of_round(info, found)[0])
+        searches.append(tables.search(info))
+    together = pd.concat(summaries), pd.concat(searches, ignore_index=True)
+    return Rounds(*together, algorithm.ladder, info)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return rounds(tiny())
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_digits_are_told_apart_by_masks_alone(method, run):
+    at = run.summary[run.summary["round"] == 1].groupby("lane")
+    untrained = at.untrained_test_accuracy.mean()
+    assert untrained[method] > 0.6
+    for other in (f"{method}/inverted", "snip"):
+        assert untrained[other] < 0.35, other
+
+
+def test_every_search_is_in_the_table(run):
+    table = run.search
+    # An inverted edge-popup is the same search, of which the lowest are kept.
+    lanes = {
+        *LEARNED,
+        *(f"{method}/hybrid" for method in LEARNED),
+        "gem_miner/inverted",
+    }
+    assert set(table.lane) == lanes
+    assert len(table) == len(lanes) * 2 * 2 * 7
+    assert table["round"].dtype == np.int64
+    last = table[table.step == 120]
+    for number, rows in last.groupby("round"):
+        kept = run.ladder[number]["all"] / run.ladder[0]["all"]
+        np.testing.assert_allclose(rows.density, kept, rtol=1e-6)
+    gem = table[(table.lane == "gem_miner") & (table["round"] == 2)]
+    own = gem[gem.replicate == 0].sort_values("step")
+    assert (np.diff(own.density) <= 0).all() and own.used_density.iloc[0] < 0.6
+    annealed = table[(table.lane == "edge_popup_annealed") & (table["round"] == 2)]
+    np.testing.assert_allclose(
+        annealed[annealed.replicate == 0].density,
+        0.2 ** (np.arange(7) / 6), atol=2e-3,
+    )  # fmt: skip
+
+
+def test_layers_keep_their_share_or_compete(run):
+    lanes = [label.lane for label in run.info.labels]
+    for name, leaf in masks.named_leaves(run.info.mask).items():
+        kept = np.asarray(leaf).reshape(len(lanes), -1)
+        place, size = lanes.index("edge_popup"), kept.shape[1]
+        wanted = size - int((1 - 0.2) * size)
+        assert (abs(kept[place : place + 2].sum(1) - wanted) <= 1).all(), name
+    assert abs(kept[lanes.index("gem_miner")].mean() - 0.2) > 0.02
+
+
+def test_another_density_or_replicate_moves_no_search(run):
+    config = tiny(algorithm__methods=("gem_miner",))
+    config.algorithm.checks = ("random_labels",)
+    config.algorithm.densities = (0.5,)
+    config.replicates = 1
+    alone = rounds(config).search
+
+    def own(table):
+        chosen = (table.lane == "gem_miner") & (table["round"] == 1)
+        return table[chosen & (table.replicate == 0)].reset_index(drop=True)
+
+    np.testing.assert_allclose(
+        own(alone).validation_loss, own(run.search).validation_loss, rtol=1e-4
+    )
+    noise = alone[alone.lane == "gem_miner/random_labels"]
+    assert own(alone).validation_accuracy.max() > 0.6
+    assert noise.validation_accuracy.max() < 0.4
+
+
+BAD = {
+    "algorithm.search.update_every": [0, 120],
+    "algorithm.search.regularization": [(-1.0,), (), (1e-4, 1e-5, 1e-6)],
+    "algorithm.search.learning_rate": [0.0],
+    "algorithm.search.gem_miner_learning_rate": [-1.0],
+    "algorithm.search.optimizer": ["sdg"],
+    "algorithm.search.batch_size": [5000],
+    "algorithm.search.milestones": [(10,)],
+    "algorithm.densities": [(0.0005,)],
+    "model.prune_biases": [True],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, v) for field, many in BAD.items() for v in many]
+)
+def test_wrong_searches_are_refused(field, value, tmp_path):
+    config = tiny(algorithm__methods=("gem_miner",), algorithm__checks=())
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ConfigError, match=rf"config\.{field}: "):
+        experiment.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_networks_with_state_are_refused():
+    config, task = tiny(), linear_task()
+    plain = task.model.init
+
+    def init(key):
+        return plain(key)[0], {"mean": jnp.zeros(3)}
+
+    task = task._replace(model=task.model._replace(init=init))
+    with pytest.raises(ConfigError, match="batch statistics"):
+        experiment._check_state(config, task)
+
+
+def test_methods_that_learn_have_rules_and_say_so():
+    assert {METHODS[name].score for name in LEARNED} == set(RULES)
+    assert all(METHODS[name].uses_data for name in LEARNED)
+    assert helpers.REPOSITORY.is_dir()
