@@ -67,7 +67,7 @@ def learn(task, rule, scores, num_keep, grid, **settings):
     )
     lane = Lane({"scores": scores, "weights": weights}, mask, jax.random.key(2), hypers)
     data = task.dataset.train, task.dataset.validation, task.dataset.test
-    return weights["output"]["kernel"], train(lane, data, jnp.array(grid))
+    return weights["output"]["kernel"], jax.jit(train)(lane, data, jnp.array(grid))
 
 
 def through(task, weights, mask):
@@ -154,8 +154,13 @@ def test_ties_are_frozen_to_the_exact_count_by_position():
     scores = {"a": jnp.full((4, 3), 1.0), "b": jnp.full((5,), 1.0)}
     active = masks.full(scores)
     groups = {"all": ("a", "b")}
+    freeze = jax.jit(
+        lambda active, num: gem_miner.freeze(
+            scores, active, {"all": num}, groups, False
+        )
+    )
     for num in (13, 4):
-        active = gem_miner.freeze(scores, active, {"all": num}, groups, False)
+        active = freeze(active, num)
         assert sum(int(leaf.sum()) for leaf in active.values()) == num
     assert not active["b"].any() and active["a"].ravel()[:4].all()
     # The mask of a step keeps them all; the ticket does not.
@@ -166,10 +171,15 @@ def test_ties_are_frozen_to_the_exact_count_by_position():
 def test_the_threshold_of_a_step_is_that_of_the_ticket():
     scores = {"a": jax.random.normal(jax.random.key(0), (40, 5))}
     scores["a"] = scores["a"].at[0].set(jnp.array([0.0, -0.0, 1e-40, -3e4, 3e4]))
-    for num in (1, 2, 77, 199, 200):
-        groups = {"all": ("a",)}
+    groups = {"all": ("a",)}
+
+    @jax.jit
+    def both(num):
         exact = selection.select(scores, masks.full(scores), {"all": num}, groups)
-        fast = selection.at_least(scores, {"all": num}, groups)
+        return exact, selection.at_least(scores, {"all": num}, groups)
+
+    for num in (1, 2, 77, 199, 200):
+        exact, fast = both(num)
         different = np.asarray(fast["a"] != exact["a"])
         # The two zeros tie.
         assert different.sum() <= 1 and (np.asarray(scores["a"])[different] == 0).all()
@@ -303,11 +313,12 @@ def test_layers_keep_their_share_or_compete(run):
     assert abs(kept[lanes.index("gem_miner")].mean() - 0.2) > 0.02
 
 
-def test_another_density_or_replicate_moves_no_search(run):
+def test_another_density_replicate_or_plan_moves_no_search(run):
     config = tiny(algorithm__methods=("gem_miner",))
     config.algorithm.checks = ("random_labels",)
     config.algorithm.densities = (0.5,)
     config.replicates = 1
+    config.lanes.plan = "vmap"
     alone = rounds(config).search
 
     def own(table):

@@ -15,6 +15,7 @@ from lottery_jax.training import loop, score_learning
 from lottery_jax.types import Dataset, Key, Lane, Params, Scores
 
 Learn = Callable[..., tuple[dict[str, Scores], dict[str, np.ndarray]]]
+"""Of a round: scores by strand, and a table of how they were learned."""
 
 
 def make_learn(

@@ -75,7 +75,7 @@ def untrained(results: Results) -> Figure:
     figure, (axes,) = plotting.panels(1)
     means = []
     for lane, rows in tickets.groupby("lane", sort=False):
-        look = plotting.style(lane)
+        look = plotting.style(lane) | {"linestyle": "-"}
         before = look | {"linestyle": ":", "markerfacecolor": "white"}
         for name, column, own in (
             (f"{lane}, trained", f"early_stop_test_{suffix}", look),
@@ -98,8 +98,8 @@ def untrained(results: Results) -> Figure:
 def curve(lane: str) -> dict:
     """Without a marker at each of many points; a check is dotted."""
     method, _, check = lane.partition("/")
-    look = {name: plotting.style(method)[name] for name in ("color", "linestyle")}
-    return look | ({"linestyle": ":"} if check else {})
+    color = plotting.style(method)["color"]
+    return {"color": color, "linestyle": ":" if check else "-"}
 
 
 def density(results: Results, number: int) -> float:
