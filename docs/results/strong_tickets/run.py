@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,8 +19,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import lottery_jax
 from configs import strong_tickets
 from lottery_jax import config as configs
+from lottery_jax import experiment, rng
 from lottery_jax.analysis.statistics import confidence_interval
-from lottery_jax.reporting import search_figures
+from lottery_jax.reporting import results, search_figures
+from lottery_jax.tickets import masks
 
 FEWER = {"data.train_size": 10_000}
 """A quarter of the points to search with: as good, and four times as fast."""
@@ -134,6 +137,35 @@ def trained_table(runs: dict) -> list[str]:
     return lines
 
 
+def pruned_again(folder: Path) -> list[str]:
+    """Markdown: tickets of `large` pruned with other tolerances, not searched anew."""
+    lines = ["| run | tolerance % | median test accuracy % | mean | sparsity % |"]
+    lines.append("| --- " * 5 + "|")
+    for name in ("moons_large", "moons_large_fresh"):
+        for tolerance in (0.0, 0.002, 0.005, 0.01, 0.02):
+            presets, changes = RUNS[name]
+            config = strong_tickets.get_config(presets)
+            config.update_from_flattened_dict(changes)
+            config.algorithm.prune_tolerance = tolerance
+            roots = rng.roots(config.seed.root)
+            task = experiment.make_task(config, roots)
+            algorithm = experiment.make_algorithm(config, task, folder / name)
+            state = results.restore(folder / name, like=algorithm.init(roots))
+            last = len(algorithm.ladder) - 1
+            _, info = algorithm.step(state._replace(round=jnp.int32(last)))
+            accuracy = np.asarray(info.trained.summary["test_accuracy"])
+            names = masks.prunable_names(info.prunable)
+            leaves = masks.named_leaves(info.mask)
+            bits = [np.asarray(leaves[leaf]).reshape(len(info.labels), -1)
+                    for leaf in names]  # fmt: skip
+            pruned = 1 - np.concatenate(bits, axis=1).mean(1)
+            own = slice(0, config.replicates)
+            shown = [name, f"{100 * tolerance:g}", median(accuracy[own]),
+                     mean(accuracy[own]), mean(pruned[own])]  # fmt: skip
+            lines.append(f"| {' | '.join(shown)} |")
+    return lines
+
+
 def main(folder, *names):
     folder, here = Path(folder), Path(__file__).parent
     wanted = names or (*RUNS, *(f"imp_{name}" for name in TRAINED))
@@ -160,6 +192,8 @@ def main(folder, *names):
     trained = {name[4:]: run for name, run in
                done(f"imp_{name}" for name in TRAINED).items()}  # fmt: skip
     parts = [*table(searches), "", *trained_table(trained)]
+    if {"moons_large", "moons_large_fresh"} <= set(searches):
+        parts += ["", *pruned_again(folder)]
     (here / "tables.md").write_text("\n".join(parts) + "\n")
     frames = []
     for name, found in (searches | trained).items():
