@@ -38,6 +38,10 @@ RUNS = {
     "moons_static": ("moons,static", FEWER),
     "moons_large": ("moons,large", {}),
     "moons_large_fresh": ("moons,large", {"seed.root": 1}),
+    "moons_large_sparser": (
+        "moons,large",
+        {"seed.root": 2, "algorithm.prune_tolerance": 0.03},
+    ),
     "moons_b_ga": ("moons,b", FEWER),
     "moons_b_large": ("moons,b,large", {}),
     "moons_c_ga": ("moons,c", FEWER),
@@ -142,7 +146,7 @@ def pruned_again(folder: Path) -> list[str]:
     lines = ["| run | tolerance % | median test accuracy % | mean | sparsity % |"]
     lines.append("| --- " * 5 + "|")
     for name in ("moons_large", "moons_large_fresh"):
-        for tolerance in (0.0, 0.002, 0.005, 0.01, 0.02):
+        for tolerance in (0.0, 0.002, 0.005, 0.01, 0.02, 0.03):
             presets, changes = RUNS[name]
             config = strong_tickets.get_config(presets)
             config.update_from_flattened_dict(changes)
