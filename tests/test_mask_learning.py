@@ -168,6 +168,14 @@ def test_ties_are_frozen_to_the_exact_count_by_position():
     assert all(leaf.all() for leaf in used.values())
 
 
+@pytest.mark.parametrize("inverted", [False, True])
+def test_what_is_frozen_out_never_returns(inverted):
+    p = jnp.array([1.0, 0.7, 0.6, 0.2])  # the first is out, and scores best
+    scores, active = {"a": 1 - p if inverted else p}, {"a": jnp.arange(4) > 0}
+    found = gem_miner.freeze(scores, active, {"all": 2}, {"all": ("a",)}, inverted)
+    np.testing.assert_array_equal(found["a"], [False, True, True, False])
+
+
 def test_the_threshold_of_a_step_is_that_of_the_ticket():
     scores = {"a": jax.random.normal(jax.random.key(0), (40, 5))}
     scores["a"] = scores["a"].at[0].set(jnp.array([0.0, -0.0, 1e-40, -3e4, 3e4]))

@@ -59,7 +59,8 @@ def at_least(
 ) -> dict[str, jax.Array]:
     """As `select` out of all, but keeps whatever ties with the last: path -> mask.
 
-    Without positions to count it takes a third less, in every step of a search.
+    Without positions to count it takes less than half as long, which every step of a
+    search would pay.
 
     Args:
       scores: path of a leaf -> floats, none of them NaN.
