@@ -69,10 +69,11 @@ def digits(config):
 def smoke(config):
     """Seconds, on digits: for tests."""
     configs.shrink(config)
-    config.model.name = "mlp"
-    config.model.hidden = (16,)
-    config.algorithm.methods = ("gem_miner", "edge_popup", "snip")
-    config.algorithm.densities = (0.2, 0.05)
+    if config.model.name != "conv_2":
+        config.model.name = "mlp"
+        config.model.hidden = (16,)
+    config.algorithm.methods = ("gem_miner", "edge_popup")
+    config.algorithm.densities = (0.2, 0.1)
     config.algorithm.search.regularization = (1e-5,)
 
 

@@ -250,6 +250,48 @@ def tiny(**changes):
     return config
 
 
+@pytest.mark.parametrize("name", ["edge_popup_annealed", "gem_miner"])
+def test_convolutions_learn_scores_too(name):
+    """LeNet-5 on noise it has seen: the masks fit it, and keep what they may."""
+    rule = RULES[name]
+    x = jax.random.normal(jax.random.key(0), (20, 12, 12, 1))
+    split = Split(x, jnp.arange(20) % 2)
+    model = MODELS["lenet_5"](
+        (12, 12, 1), 2, initializer="signed_constant", biases="none"
+    )
+    task = losses.make_task(Dataset(split, split, split, 2, "noise"), model)
+    weights, _ = model.init(jax.random.key(1))
+    kernels = masks.named_leaves(weights)
+    scores = {
+        path: rule.draw(jax.random.key(i), leaf.shape)
+        for i, (path, leaf) in enumerate(kernels.items())
+    }
+    size = sum(leaf.size for leaf in scores.values())
+    grid, num = [0, 15, 30, 45], size // 5
+    none = jax.tree.map(jnp.logical_not, masks.full(weights))
+    hypers = {
+        "learning_rate": jnp.float32(1.0),
+        "regularization": jnp.float32(1e-4),
+        "num_keep": {"all": jnp.array(rule.counts(size, num, 3))},
+        "inverted": jnp.bool(False),
+    }
+    mask = {"scores": masks.full(scores), "weights": none}
+    lane = Lane({"scores": scores, "weights": weights}, mask, jax.random.key(2), hypers)
+    train = score_learning.make_train(
+        task, OPTIMIZERS["momentum"](0.9, 0.0), constant(0, (), 0.0),
+        steps=45, batch_size=20, rule=rule, groups={"all": tuple(kernels)},
+    )  # fmt: skip
+    found = jax.jit(train)(lane, (split, split, split), jnp.array(grid))
+    accuracy = found.history["validation_accuracy"]
+    assert accuracy[0] < 0.7 and accuracy[-1] >= 0.85
+    helpers.assert_trees_equal(found.final["weights"], weights)
+    ticket = selection.select(
+        found.final["scores"], mask["scores"], {"all": num}, {"all": tuple(kernels)}
+    )
+    assert sum(int(leaf.sum()) for leaf in ticket.values()) == num
+    assert found.history["used_density"][-1] <= num / size + 1e-3
+
+
 class Rounds(NamedTuple):
     """Certified rounds: tables of all, and masks of the last."""
 

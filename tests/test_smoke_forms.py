@@ -10,7 +10,6 @@ from tests.test_config import load
 
 SMOKES = [
     "conv_cifar10.py:conv_2,smoke",
-    "edge_popup.py:conv_2,smoke",
     "gem_miner.py:smoke",
     "lenet_mnist.py:openlth_default,smoke",
     "lth_api.py:iterative,session,smoke",
