@@ -229,6 +229,7 @@ def _nets() -> ConfigDict:
     fields.resample_std = config_dict.placeholder(float)
     fields.disable = 0.2  # a weight is pruned
     fields.enable = 0.0  # a pruned weight comes back
+    fields.flip = 0.0  # a kept weight is pruned, or a pruned one comes back
     fields.swap = 0  # kept weights of a child that change places with pruned ones
     fields.migrants = 0  # new candidates in place of children, per generation
     # What the ticket is compared with.

@@ -345,17 +345,21 @@ def _check_nets(config: ConfigDict):
         problem = f"{algorithm.migrants}: expected 0 to {children - 1}, some "
         problem = f"{problem}of the {children} that are no elite"
         raise ConfigError("algorithm.migrants", problem)
-    for field in ("crossover", "noise", "resample", "disable", "enable"):
+    for field in ("crossover", "noise", "resample", "disable", "enable", "flip"):
         _probability(config, f"algorithm.{field}")
     _fraction(config, "algorithm.target_density")
     if not 0 < algorithm.initial_density <= 1:
         problem = f"{algorithm.initial_density}: expected more than 0, at most 1"
         raise ConfigError("algorithm.initial_density", problem)
-    if algorithm.initial_density > algorithm.target_density and not algorithm.disable:
+    prunes, grows = (
+        algorithm.disable + algorithm.flip,
+        algorithm.enable + algorithm.flip,
+    )
+    if algorithm.initial_density > algorithm.target_density and not prunes:
         problem = f"{algorithm.target_density}: nothing prunes the masks of generation "
         problem = f"{problem}0 ({algorithm.initial_density}); set disable"
         raise ConfigError("algorithm.target_density", problem)
-    if algorithm.initial_density < algorithm.target_density and not algorithm.enable:
+    if algorithm.initial_density < algorithm.target_density and not grows:
         problem = f"{algorithm.target_density}: masks start at "
         problem = f"{problem}{algorithm.initial_density} and never grow; set enable"
         raise ConfigError("algorithm.target_density", problem)
@@ -374,8 +378,12 @@ def _check_nets(config: ConfigDict):
     if not 1 <= algorithm.tournament <= algorithm.population:
         problem = f"{algorithm.tournament}: expected 1 to population = "
         raise ConfigError("algorithm.tournament", f"{problem}{algorithm.population}")
-    for field in ("penalty_weight", "noise_std", "swap"):
-        _at_least(config, f"algorithm.{field}", 0)
+    _at_least(config, "algorithm.swap", 0)
+    for field in ("penalty_weight", "noise_std", "target_fitness"):
+        value = algorithm[field]
+        if value is not None and not 0 <= value < float("inf"):
+            problem = f"{value}: expected a number that is not negative"
+            raise ConfigError(f"algorithm.{field}", problem)
     _positive(config, "algorithm.jitter")
     if algorithm.resample_std is not None:
         _positive(config, "algorithm.resample_std")

@@ -183,7 +183,12 @@ def matched(
             rows = {"ticket": ticket, **drawn, **rows, "one_shot": one_shot}
         lanes = genetics.concatenate(*rows.values())
         labels = [Label(name, 0, i) for name in rows for i in range(replicates)]
-        rewound = lanes.params
+        # Apart from the lanes that it certifies; of what is drawn there is no other.
+        origin = {"ticket": tickets.weights, "dense": theta}
+        origin |= {"imp": theta, "one_shot": theta}
+        rewound = genetics.concatenate(
+            *(origin.get(name, lane.params) for name, lane in rows.items())
+        )
         old = [state.pruned.mask if name == "imp" else full for name in rows]
         draws = [(name, i) for name, number in controls.items() for i in range(number)]
         for place, (name, sample) in enumerate(draws if own else (), 1):

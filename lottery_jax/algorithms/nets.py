@@ -143,9 +143,10 @@ def nets(
     resample_std: float | None = None,
     disable: float = 0.2,
     enable: float = 0.0,
+    flip: float = 0.0,
     swap: int = 0,
     migrants: int = 0,
-    patience: int | None = 2,
+    patience: int | None = None,
     target_fitness: float | None = None,
     forget_last: bool = False,
     imp_rounds: int = 7,
@@ -185,6 +186,7 @@ def nets(
       resample_std: from a normal law with that; None: from the law of initial weights.
       disable: probability that a weight is pruned.
       enable: probability that a pruned weight comes back.
+      flip: probability that a kept weight is pruned, or a pruned one comes back.
       swap: kept weights of a child that change places with pruned ones.
       migrants: new candidates, as in generation 0, in place of so many children.
       patience: the search of a replicate ends when its best has not changed for more
@@ -195,7 +197,8 @@ def nets(
       jitter: noise of the reinitialisation "jitter", in standard deviations.
 
     Raises:
-      ConfigError: a target density at which some layer would be empty.
+      ConfigError: a target density at which some layer would be empty; errors of data
+        without classes.
     """
     model = task.model
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
@@ -207,6 +210,9 @@ def nets(
         problem = f"{problem}leaves some layer none; no such candidate computes"
         raise ConfigError("algorithm.target_density", problem)
     wanted = TERMS[term]
+    if term == "validation_error" and "accuracy" not in task.metrics:
+        problem = f"{term}: {task.dataset.name} has no classes to be right about"
+        raise ConfigError("algorithm.term", problem)
     measure = make_run(
         name="search ", make_train=fitnesses.make_train, search=True, trained=trains,
         splits=wanted.splits,
@@ -286,7 +292,7 @@ def nets(
         choose = genetics.SELECTIONS[select]
 
         def one(key, genomes, fitness):
-            parents, others, mix, *mutations, fresh = jax.random.split(key, 10)
+            parents, others, mix, fresh, *mutations = jax.random.split(key, 11)
             one = choose(parents, fitness, num, tournament)
             other = jnp.roll(one, -1)
             if pairs == "random":
@@ -305,7 +311,7 @@ def nets(
         )
 
     def mutate(keys, children: Genome) -> Genome:
-        """Noise, resample, disable, enable, swap, in this order."""
+        """Noise, resample, disable, enable, flip, swap, in this order."""
         theta, mask = children
         num = len(jax.tree.leaves(mask)[0])
         theta = genetics.noise(keys[0], theta, prunable, noise, noise_std)
@@ -320,10 +326,12 @@ def nets(
         theta = genetics.resample(keys[2], theta, prunable, resample, fresh)
         mask = genetics.disable(keys[3], mask, prunable, disable)
         mask = genetics.enable(keys[4], mask, prunable, enable)
+        if flip:
+            mask = genetics.flip(keys[5], mask, prunable, flip)
         if swap:
             mask = jax.vmap(
                 lambda key, own: genetics.swap(key, own, prunable, swap)
-            )(jax.random.split(keys[5], num), mask)  # fmt: skip
+            )(jax.random.split(keys[6], num), mask)  # fmt: skip
         return Genome(theta, mask)
 
     @jax.jit
@@ -350,7 +358,7 @@ def nets(
             dense(DENSITIES[density]), target_density
         )
         found |= {"density": dense(masks.density), "penalty": off}
-        found["fitness"] = wanted.value(found) + off
+        found["fitness"] = genetics.comparable(wanted.value(found) + off)
         genomes = newcomers
         if len(found["fitness"][0]) < population:
             stay = jax.vmap(lambda fitness: genetics.best(elites, fitness))(

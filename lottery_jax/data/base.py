@@ -105,9 +105,11 @@ def make_dataset(
 
 
 def _first_classes(raw: Raw, classes: int) -> Raw:
-    if raw.num_classes is None or not 2 <= classes <= raw.num_classes:
-        there = f"2 to {raw.num_classes}" if raw.num_classes else "data with classes"
-        raise ConfigError("data.classes", f"{classes}: expected {there}")
+    if raw.num_classes is None:
+        raise ConfigError("data.classes", f"{classes}: these data have no classes")
+    if not 2 <= classes <= raw.num_classes:
+        problem = f"{classes}: of {raw.num_classes} classes take 2 or more"
+        raise ConfigError("data.classes", problem)
 
     def first(split):
         if split is None:

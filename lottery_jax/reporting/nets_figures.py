@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lottery_jax.reporting import plotting
 from lottery_jax.reporting.results import Results
@@ -27,9 +28,17 @@ def _compared(results: Results):
 
 def _column(results: Results, name: str) -> tuple[str, float, str]:
     """(column, scale, label) of accuracy in percent, or of the loss."""
+    words = name.removeprefix("early_stop_")
+    when = " at early stop" if words != name else ""
     if f"{name}_accuracy" in results.summary:
-        return f"{name}_accuracy", 100, f"{name.replace('_', ' ')} accuracy (%)"
-    return f"{name}_loss", 1, f"{name.replace('_', ' ')} loss"
+        return f"{name}_accuracy", 100, f"{words} accuracy{when} (%)"
+    return f"{name}_loss", 1, f"{words} loss{when}"
+
+
+def _look(lane: str) -> dict:
+    # Elsewhere as dark as a ticket, which is not beside it there.
+    own = {"color": "#56B4E9", "marker": "h", "linestyle": (0, (3, 1))}
+    return own if lane == "one_shot" else plotting.style(lane)
 
 
 def search(results: Results) -> Figure:
@@ -65,6 +74,7 @@ def search(results: Results) -> Figure:
         ]
         plotting.fit(axes, shown, 102 if scale == 100 else np.inf)
         axes.set_xlabel("generation")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(label)
     panels[2].axhline(
         100 * results.config["algorithm"]["target_density"], **plotting.LEVEL
@@ -81,9 +91,9 @@ def _term(results: Results) -> str:
 def comparison(results: Results) -> Figure:
     """Each lane of the last round, and the dense network: replicates, mean, interval.
 
-    At the end of training; the percent are of weights remaining, in the mean.
+    The percent beside the names are of weights remaining, in the mean.
     """
-    column, scale, label = _column(results, "test")
+    column, scale, label = _column(results, "early_stop_test")
     rows = _compared(results)
     rows = rows[(rows["round"] == rows["round"].max()) | (rows.lane == "dense")]
     lanes = [*dict.fromkeys(rows.lane[rows.lane != "dense"]), "dense"]
@@ -91,7 +101,7 @@ def comparison(results: Results) -> Figure:
     for place, lane in enumerate(reversed(lanes)):
         own = rows[rows.lane == lane].groupby("replicate", as_index=False)
         own = own[[column, "density"]].mean()
-        look = plotting.style(lane)
+        look = _look(lane)
         values = scale * own[column]
         axes.plot(
             values, np.full(len(values), place), "|", color=look["color"], alpha=0.6
@@ -106,7 +116,7 @@ def comparison(results: Results) -> Figure:
     density = 100 * rows.density[rows.lane == "ticket"].mean()
     names = [f"{lane} ({100 if lane == 'dense' else density:.3g} %)" for lane in lanes]
     axes.set_yticks(range(len(lanes)), names[::-1])
-    axes.set_xlabel(f"{label} at the end of training")
+    axes.set_xlabel(label)
     axes.set_title(plotting.title(results, "bars: 95 % confidence"), fontsize=9)
     if scale == 100:
         axes.set_xlim(right=min(axes.get_xlim()[1], 101))
@@ -114,17 +124,33 @@ def comparison(results: Results) -> Figure:
 
 
 def against_density(results: Results) -> Figure:
-    """Iterative pruning on its way down, and what stands at the ticket's density."""
-    column, scale, label = _column(results, "test")
+    """Iterative pruning on its way down, and what stands at the ticket's density.
+
+    That are points with their intervals, side by side where their densities are one.
+    """
+    column, scale, label = _column(results, "early_stop_test")
     rows = plotting.with_percent(_compared(results))
     figure, (axes,) = plotting.panels(1)
-    means = [
-        plotting.band(axes, own, "percent", column, plotting.style(lane), lane, scale)
-        for lane, own in rows.groupby("lane", sort=False)
-    ]
+    line = rows[rows.lane == "imp"]
+    means = [plotting.band(axes, line, "percent", column, _look("imp"), "imp", scale)]
+    points = [name for name in dict.fromkeys(rows.lane) if name not in ("imp", "dense")]
+    for place, lane in enumerate(points):
+        look, own = _look(lane), rows[rows.lane == lane]
+        at, *found = plotting.bands(own, "percent", column)
+        mean, low, high = (scale * values for values in found)
+        aside = 0.94 ** (place + 1)
+        axes.errorbar(
+            at * aside, mean, yerr=[mean - low, high - mean], color=look["color"],
+            marker=look["marker"], markersize=4, capsize=2, linestyle="", label=lane,
+        )  # fmt: skip
+        means.append(mean)
+    whole = scale * rows[column][rows.lane == "dense"].mean()
+    plotting.level(axes, whole, "dense")
+    means.append(np.array([whole]))
     plotting.fit(axes, means, 101 if scale == 100 else np.inf)
-    plotting.density_axis(axes, rows.percent)
-    axes.set_ylabel(f"{label} at the end of training")
+    plotting.density_axis(axes, line.percent)
+    axes.set_xlim(right=line.percent.min() * 0.94 ** (len(points) + 1))
+    axes.set_ylabel(label)
     axes.set_title(plotting.title(results), fontsize=9)
     axes.legend(frameon=False, handlelength=3.5, fontsize=8)
     return figure
@@ -139,7 +165,7 @@ def training(results: Results) -> Figure:
     curves = curves[curves["round"] > start]
     figure, (axes,) = plotting.panels(1)
     for lane, rows in curves.groupby("lane", sort=False):
-        look = plotting.style(lane) | {"marker": ""}
+        look = _look(lane) | {"marker": ""}
         plotting.band(axes, rows, "step", column, look, lane, scale)
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel(label)

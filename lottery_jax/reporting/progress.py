@@ -66,6 +66,7 @@ def show_round(
     tickets = summary[~of_checks(summary)]
     means = tickets.groupby("lane", sort=False)[column].mean()
     unit = "%" if column.endswith("accuracy") else ""
+    what = "fitness: " if column == "fitness" else ""
     shown = "  ".join(
         f"{lane} {100 * mean:.2f}%" if unit else f"{lane} {mean:.4g}"
         for lane, mean in means.items()
@@ -73,7 +74,7 @@ def show_round(
     diverged = int(summary.diverged.sum())
     speed = f"{len(summary) * steps / seconds:,.0f} lane-steps/s" if steps else ""
     say(
-        f"round {number:>2}/{last}  density {100 * density:6.2f}%  {shown}  "
+        f"round {number:>2}/{last}  density {100 * density:6.2f}%  {what}{shown}  "
         f"{speed}{' (compiling included)' if compiled else ''}  "
         f"{_duration(seconds_left)} left"
         + (f"  {diverged} lanes diverged" if diverged else "")

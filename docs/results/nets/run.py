@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+import lottery_jax
 from lottery_jax import experiment, rng
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.data.synthetic import xor
@@ -23,6 +24,7 @@ from lottery_jax.reporting import results, search_figures
 from lottery_jax.tickets import masks
 from lottery_jax.types import Split
 
+ACCURACY = "early_stop_test_accuracy"
 HERE = Path(__file__).parent
 PRESETS = {
     "xor10": "xor10",
@@ -65,7 +67,7 @@ def with_interval(values, scale=100) -> str:
 def table(found: results.Results) -> str:
     """Lanes with their density and accuracy, and the ticket's lead over each."""
     rows = compared(found)
-    ticket = rows[rows.lane == "ticket"].set_index("replicate").test_accuracy
+    ticket = rows[rows.lane == "ticket"].set_index("replicate")[ACCURACY]
     lines = [
         "| lane | % of weights | test accuracy (%) | ticket's lead (points) | "
         "replicates at 100 % |",
@@ -73,10 +75,10 @@ def table(found: results.Results) -> str:
     ]
     for lane, own in rows.groupby("lane", sort=False):
         own = own.set_index("replicate")
-        lead = "" if lane == "ticket" else with_interval(ticket - own.test_accuracy)
-        whole = int((own.test_accuracy == 1).sum())
+        lead = "" if lane == "ticket" else with_interval(ticket - own[ACCURACY])
+        whole = int((own[ACCURACY] == 1).sum())
         cells = [
-            lane, f"{100 * own.density.mean():.1f}", with_interval(own.test_accuracy),
+            lane, f"{100 * own.density.mean():.1f}", with_interval(own[ACCURACY]),
             lead, str(whole),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
@@ -98,15 +100,19 @@ def course(found: results.Results) -> str:
     fields = found.config["algorithm"]
     children = fields["population"] - fields["elites"]
     going = ~searched.stopped.astype(bool)
-    stops = going.groupby(searched.replicate).sum()
-    candidates = fields["population"] + children * (stops.mean() - 1)
+    # What ends a search is measured too.
+    measured = (going.groupby(searched.replicate).sum() + 1).clip(upper=last + 1)
+    candidates = fields["population"] + children * (measured.mean() - 1)
     steps = fields["search"]["steps"] * candidates
+    after = found.summary[found.summary["round"] > last].drop_duplicates("round")
+    pruning = after.seconds[:-1].sum()
     seconds = searched.drop_duplicates("round").seconds.sum()
-    train = found.config["train"]["steps"]
+    train, levels = found.config["train"]["steps"], fields["imp_rounds"]
     lines.append(
         f"\nA replicate measured {candidates:,.0f} candidates, {steps:,.0f} optimizer "
-        f"steps (iterative pruning: {(fields['imp_rounds'] + 1) * train:,}); all "
-        f"{found.config['replicates']} searches together took {seconds:.0f} s."
+        f"steps; iterative pruning takes {(levels + 1) * train:,} to train its ticket. "
+        f"All {found.config['replicates']} searches together took {seconds:.0f} s, the "
+        f"dense networks and all levels but the last {pruning:.0f} s."
     )
     return "\n".join(lines)
 
@@ -153,12 +159,13 @@ def main(runs: Path, names: list[str]):
         (HERE / f"{name}.md").write_text(text)
         columns = ["round", "lane", "sample", "replicate", "density", "kept"]
         columns += [
-            column for column in ("fitness", "test_accuracy", "test_loss", "seconds")
+            column for column in ("fitness", ACCURACY, "test_accuracy", "seconds")
             if column in found.summary
         ]  # fmt: skip
         found.summary[columns].to_csv(
             HERE / f"{name}.csv", index=False, float_format="%.6g"
         )
+        lottery_jax.draw_figures(found)
         for figure in ("search", "comparison", "density", "training"):
             shutil.copy(
                 found.workdir / "figures" / f"{figure}.png",
