@@ -75,6 +75,3 @@ def smoke(config):
     config.algorithm.methods = ("gem_miner", "edge_popup")
     config.algorithm.densities = (0.2, 0.1)
     config.algorithm.search.regularization = (1e-5,)
-
-
-"""The density must leave every layer some weights."""

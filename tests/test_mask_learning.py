@@ -1,6 +1,7 @@
 """Learned masks against numpy: straight-through steps, counts, freezing, whole runs."""
 
 import math
+import zlib
 from typing import NamedTuple
 
 import jax
@@ -11,18 +12,18 @@ import pytest
 
 from lottery_jax import config as configs
 from lottery_jax import experiment
-from lottery_jax.algorithms import edge_popup, gem_miner
+from lottery_jax.algorithms import edge_popup, gem_miner, score_search
 from lottery_jax.algorithms.base import RoundInfo
-from lottery_jax.algorithms.methods import METHODS, RULES
+from lottery_jax.algorithms.methods import METHODS, RULES, Strand
 from lottery_jax.analysis import columns
 from lottery_jax.analysis.certificates import certify
-from lottery_jax.errors import ConfigError
+from lottery_jax.errors import ConfigError, ScoreError
 from lottery_jax.models import MODELS
 from lottery_jax.reporting import tables
 from lottery_jax.tickets import masks, selection
 from lottery_jax.training import losses, score_learning
 from lottery_jax.training.optimizers import OPTIMIZERS, constant
-from lottery_jax.types import Dataset, Lane, Split
+from lottery_jax.types import Dataset, Lane, Split, Task, Trained
 from tests import helpers
 
 LEARNED = [name for name, method in METHODS.items() if method.learns]
@@ -30,13 +31,15 @@ LEARNED = [name for name, method in METHODS.items() if method.learns]
 
 def linear_task(seed=0):
     """One layer, 6 inputs and 3 classes, of which a gradient is a line of numpy."""
-    keys = jax.random.split(jax.random.key(seed), 2)
-    x = jax.random.normal(keys[0], (8, 6))
-    split = Split(x, jax.random.randint(keys[1], (8,), 0, 3))
+    keys = jax.random.split(jax.random.key(seed), 6)
+    train, validation, test = (
+        Split(jax.random.normal(a, (8, 6)), jax.random.randint(b, (8,), 0, 3))
+        for a, b in zip(keys[::2], keys[1::2], strict=True)
+    )
     model = MODELS["mlp"](
         (6,), 3, hidden=(), initializer="signed_constant", biases="none"
     )
-    return losses.make_task(Dataset(split, split, split, 3, "linear"), model)
+    return losses.make_task(Dataset(train, validation, test, 3, "linear"), model)
 
 
 def learn(task, rule, scores, num_keep, grid, **settings):
@@ -58,7 +61,7 @@ def learn(task, rule, scores, num_keep, grid, **settings):
     train = score_learning.make_train(
         task,
         OPTIMIZERS[settings.pop("optimizer", "sgd")](0.9, 0.0),
-        constant(0, (), 0.0),
+        settings.pop("schedule", constant(0, (), 0.0)),
         steps=grid[-1],
         batch_size=8,
         rule=rule,
@@ -70,14 +73,18 @@ def learn(task, rule, scores, num_keep, grid, **settings):
     return weights["output"]["kernel"], jax.jit(train)(lane, data, jnp.array(grid))
 
 
+def outputs(split, weights, mask):
+    """(x, y as one-hot rows, what the network makes of x), in float64."""
+    x, y = (np.asarray(leaf) for leaf in split)
+    logits = x @ (np.asarray(weights, np.float64) * mask)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    return x, np.eye(3)[y], p / p.sum(1, keepdims=True)
+
+
 def through(task, weights, mask):
     """Gradient of the loss in the effective weights, times the weights, in float64."""
-    x, y = (np.asarray(leaf) for leaf in task.dataset.train)
-    weights = np.asarray(weights, np.float64)
-    logits = x @ (weights * mask)
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    p /= p.sum(1, keepdims=True)
-    return x.T @ (p - np.eye(3)[y]) / len(x) * weights
+    x, y, p = outputs(task.dataset.train, weights, mask)
+    return x.T @ (p - y) / len(x) * np.asarray(weights, np.float64)
 
 
 def best(scores, num):
@@ -94,16 +101,23 @@ def test_edge_popup_steps_as_in_numpy():
     # The rule's ranks are |s|; the sign is what a second rule with plain scores tells.
     rule = edge_popup.EDGE_POPUP._replace(ranks=lambda scores, active: scores)
     num_keep = [7, 7, 7]
-    weights, found = learn(task, rule, scores, num_keep, [0, 2, 5], learning_rate=2.0)
-    for _ in range(5):
+    weights, found = learn(
+        task, rule, scores, num_keep, [0, 2, 5],
+        learning_rate=4.0, schedule=lambda step: 1 / (1 + step),
+    )  # fmt: skip
+    for step in range(5):
         gradient = through(task, weights, best(abs(scores), 7)) * np.sign(scores)
-        scores = scores - 2.0 * gradient
+        scores = scores - 4.0 / (1 + step) * gradient
     final = found.final["scores"]["output/kernel"]
     np.testing.assert_allclose(final, scores, atol=1e-5)
     assert (np.sign(final) != np.sign(np.asarray(edge_popup.draw(
         jax.random.key(3), (6, 3))))).any()  # fmt: skip
     np.testing.assert_array_equal(found.final["weights"]["output"]["kernel"], weights)
     np.testing.assert_allclose(found.history["used_density"], [7 / 18] * 3, rtol=1e-6)
+    _, y, p = outputs(task.dataset.validation, weights, best(abs(scores), 7))
+    loss, accuracy = -np.log(p[y > 0]).mean(), (p.argmax(1) == y.argmax(1)).mean()
+    np.testing.assert_allclose(found.history["validation_loss"][-1], loss, rtol=1e-4)
+    np.testing.assert_allclose(found.history["validation_accuracy"][-1], accuracy)
     shown = edge_popup.ranks({"a": jnp.array([-2.0, 1.0])}, None)
     np.testing.assert_array_equal(shown["a"], [2, 1])
 
@@ -129,19 +143,24 @@ def test_gem_miner_freezes_as_in_numpy(inverted):
         task, rule, p, num_keep, grid, inverted=inverted,
         learning_rate=rate, regularization=weight,
     )  # fmt: skip
-    active, seen = np.ones((6, 3), bool), []
+    key = jax.random.fold_in(jax.random.key(2), zlib.crc32(b"ties"))
+    lots = np.asarray(jax.random.uniform(jax.random.fold_in(key, 0), (6, 3)))
+    active, seen, tied = np.ones((6, 3), bool), [], []
     for num in num_keep[1:]:
         for _ in range(2):
             gradient = np.where(active, through(task, weights, active & (p > 0.5)), 0)
             p = np.clip(p - rate * (gradient + 2 * weight * p), 0, 1)
-        order = np.where(active, p if not inverted else -p, -np.inf)
-        after = best(order, num)
+        rank = np.where(p <= 0, -lots, np.where(p >= 1, 1 + lots, p))
+        after = best(np.where(active, -rank if inverted else rank, -np.inf), num)
+        by_position = best(np.where(active, -p if inverted else p, -np.inf), num)
+        tied.append((after != by_position).any())
         assert not (after & ~active).any()
         active = after
         seen.append((active & (p > 0.5)).mean())
     final = {k: v["output/kernel"] for k, v in found.final["scores"].items()}
     np.testing.assert_allclose(final["p"], p, atol=1e-5)
     np.testing.assert_array_equal(final["active"], active)
+    assert any(tied)
     assert final["p"].min() >= 0 and (inverted or final["p"].max() == 1)
     np.testing.assert_allclose(found.history["used_density"][1:], seen, rtol=1e-6)
     np.testing.assert_allclose(
@@ -150,19 +169,28 @@ def test_gem_miner_freezes_as_in_numpy(inverted):
     np.testing.assert_array_equal(found.final["weights"]["output"]["kernel"], weights)
 
 
-def test_ties_are_frozen_to_the_exact_count_by_position():
-    scores = {"a": jnp.full((4, 3), 1.0), "b": jnp.full((5,), 1.0)}
-    active = masks.full(scores)
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_ties_are_frozen_by_lot_to_the_exact_count(value, inverted):
+    scores = {"a": jnp.full((60, 50), value), "b": jnp.full((300,), value)}
     groups = {"all": ("a", "b")}
-    freeze = jax.jit(
-        lambda active, num: gem_miner.freeze(
-            scores, active, {"all": num}, groups, False
-        )
-    )
-    for num in (13, 4):
-        active = freeze(active, num)
-        assert sum(int(leaf.sum()) for leaf in active.values()) == num
-    assert not active["b"].any() and active["a"].ravel()[:4].all()
+
+    @jax.jit
+    def freeze(lots, active, num):
+        counts = {"all": num}
+        return gem_miner.freeze(scores, lots, active, counts, groups, inverted)
+
+    tickets = []
+    for seed in range(2):
+        lots = score_learning.draw_lots(jax.random.key(seed), scores)
+        active = masks.full(scores)
+        for num in (1650, 330):
+            active = freeze(lots, active, num)
+            assert sum(int(leaf.sum()) for leaf in active.values()) == num
+            # 4 standard deviations of what a fair lot gives the small layer.
+            assert abs(int(active["b"].sum()) - num / 11) < 4 * math.sqrt(num / 11)
+        tickets.append(active)
+    assert all((tickets[0][name] != tickets[1][name]).any() for name in scores)
     # The mask of a step keeps them all; the ticket does not.
     used = edge_popup.used(scores, None, {"all": 4}, groups)
     assert all(leaf.all() for leaf in used.values())
@@ -193,7 +221,7 @@ def test_the_threshold_of_a_step_is_that_of_the_ticket():
         assert different.sum() <= 1 and (np.asarray(scores["a"])[different] == 0).all()
 
 
-# Epochs, T and target -> q: table 4.2 of the notes on the paper's code.
+# Epochs, T and target -> q: the configurations of the paper's public code.
 RATES = [
     (150, 5, 0.2, 0.05399), (150, 5, 0.0372, 0.10729), (150, 5, 0.0144, 0.13604),
     (150, 5, 0.0059, 0.16221), (150, 8, 0.5, 0.03778), (150, 8, 0.0059, 0.24810),
@@ -224,6 +252,90 @@ def test_annealed_densities_are_those_of_the_formula():
     counts = edge_popup.annealed(1000, 100, 10)
     assert counts == [round(1000 * 0.1 ** (e / 10)) for e in range(11)]
     assert edge_popup.constant(1000, 100, 3) == [100] * 4
+
+
+class Asked(NamedTuple):
+    """What a search was asked: rule, lanes of all its strands, grid."""
+
+    rule: score_learning.Rule
+    lanes: Lane
+    grid: jax.Array
+
+
+def searches(regularization=(0.0,), broken=0, round=1, **settings):
+    """Searches of a round of two replicates that learn nothing: by rule, and keys."""
+    asked, order = [], jax.random.split(jax.random.key(8), 2)
+
+    def make_run(rule, **others):
+        del others
+
+        def run(lanes, grid):
+            asked.append(Asked(rule, lanes, grid))
+            num = len(lanes.key)
+            history = {"step": jnp.tile(grid, (num, 1))}
+            # The last replicate alone has diverged.
+            diverged = jnp.zeros(num, int).at[num - 1].set(broken)
+            return Trained(
+                lanes.params, lanes.params, {}, history, {"broken": diverged}
+            )
+
+        return run
+
+    names = ("edge_popup_global", "gem_miner")
+    strands = [Strand(name, METHODS[name]) for name in names]
+    theta = {name: {"kernel": jnp.ones((2, 4, 3))} for name in "ab"}
+    sizes = {f"{name}/kernel": 12 for name in "ab"}
+    learn = score_search.make_learn(
+        make_run, strands, sizes, {"clean": None}, learning_rate=0.5,
+        steps=4, update_every=2, regularization=regularization,
+        **{"gem_miner_learning_rate": None, **settings},
+    )  # fmt: skip
+    keys = dict.fromkeys(strands, jax.random.split(jax.random.key(9), 2))
+    learn(round, theta, keys, order, dict.fromkeys(strands, {"all": 6}))
+    assert len(asked) == 2
+    return {"gem_miner" if a.rule.bounded else "edge_popup": a for a in asked}, order
+
+
+@pytest.mark.parametrize(("own", "rate"), [(2.0, 2.0), (None, 0.5)])
+def test_scores_between_0_and_1_have_a_learning_rate_of_their_own(own, rate):
+    asked, _ = searches(gem_miner_learning_rate=own)
+    rates = {
+        name: a.lanes.hypers["learning_rate"].tolist() for name, a in asked.items()
+    }
+    assert rates == {"edge_popup": [0.5] * 2, "gem_miner": [rate] * 2}
+
+
+def test_every_density_has_its_own_regularization():
+    for round, weight in [(1, 0.25), (2, 0.5)]:
+        for weights in [(0.25, 0.5), (weight,)]:
+            asked, _ = searches(weights, round=round)
+            for a in asked.values():
+                assert a.lanes.hypers["regularization"].tolist() == [weight] * 2
+
+
+def test_kernels_replicates_and_orders_are_drawn_apart():
+    asked, order = searches()
+    for a in asked.values():
+        one, other = (np.asarray(leaf) for leaf in a.lanes.params["scores"].values())
+        assert (one != other).all() and (one[0] != one[1]).all()
+        data = np.concatenate([jax.random.key_data(k) for k in (order, a.lanes.key)])
+        assert len(np.unique(data, axis=0)) == 4
+
+
+def test_a_search_that_diverged_is_refused():
+    problem = "round 2: 3 scores .* edge_popup_global .* replicate 1 .*learning_rate"
+    with pytest.raises(ScoreError, match=problem):
+        searches(broken=3, round=2)
+
+
+@pytest.mark.parametrize("rule", [edge_popup.EDGE_POPUP, gem_miner.GEM_MINER])
+def test_scores_that_are_no_numbers_are_counted(rule):
+    task = linear_task()
+    scores = np.asarray(gem_miner.draw(jax.random.key(3), (6, 3)))
+    assert learn(task, rule, scores, [9, 9], [0, 2])[1].summary["broken"] == 0
+    broken = task.dataset.train._replace(x=task.dataset.train.x.at[0, 0].set(jnp.nan))
+    task = task._replace(dataset=task.dataset._replace(train=broken))
+    assert learn(task, rule, scores, [9, 9], [0, 2])[1].summary["broken"] == 18
 
 
 def tiny(**changes):
@@ -299,6 +411,7 @@ class Rounds(NamedTuple):
     search: pd.DataFrame
     ladder: list
     info: RoundInfo
+    task: Task
 
 
 def rounds(config):
@@ -311,7 +424,7 @@ def rounds(config):
         summaries.append(tables.of_round(info, found)[0])
         searches.append(tables.search(info))
     together = pd.concat(summaries), pd.concat(searches, ignore_index=True)
-    return Rounds(*together, algorithm.ladder, info)
+    return Rounds(*together, algorithm.ladder, info, task)
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +439,17 @@ def test_digits_are_told_apart_by_masks_alone(method, run):
     assert untrained[method] > 0.6
     for other in (f"{method}/inverted", "snip"):
         assert untrained[other] < 0.35, other
+
+
+def test_masks_are_judged_on_the_test_split(run):
+    lanes = masks.apply(run.info.lanes.params, run.info.mask)
+    x, y = run.task.dataset.test
+    table = run.summary[run.summary["round"] == run.info.round]
+    for place in (0, -1):
+        params = jax.tree.map(lambda leaf, at=place: leaf[at], lanes)
+        guess = run.task.model.apply(params, {}, x, train=False)[0].argmax(1)
+        accuracy = table.untrained_test_accuracy.iloc[place]
+        np.testing.assert_allclose(accuracy, (guess == y).mean(), atol=1e-6)
 
 
 def test_every_search_is_in_the_table(run):
@@ -422,4 +546,3 @@ def test_networks_with_state_are_refused():
 def test_methods_that_learn_have_rules_and_say_so():
     assert {METHODS[name].score for name in LEARNED} == set(RULES)
     assert all(METHODS[name].uses_data for name in LEARNED)
-    assert helpers.REPOSITORY.is_dir()

@@ -37,9 +37,9 @@ def used(scores, active, num_keep, groups):
     return selection.at_least(_sizes(scores), num_keep, groups)
 
 
-def freeze(scores, active, num_keep, groups, inverted):
+def freeze(scores, lots, active, num_keep, groups, inverted):
     """Nothing is ever lost."""
-    del scores, num_keep, groups, inverted
+    del scores, lots, num_keep, groups, inverted
     return active
 
 
@@ -76,5 +76,6 @@ EDGE_POPUP = Rule(
     ranks,
     constant,
     inverts=False,
+    bounded=False,
 )
 ANNEALED = EDGE_POPUP._replace(counts=annealed)

@@ -7,11 +7,11 @@ in the end. The penalty lambda sum p^2 drives idle scores to 0.
 
 As in the public code the frozen part q makes the target exact, where the paper's e^-cT
 needs one freezing more. Deviations from that code: it freezes after epochs T, 2T, ...
-counted from 0, which is one epoch later; ties at the threshold go by position, where it
-loses them all; and the last freezing stops at the target itself. Where no score is left
-to round up, scores keep their order and the rest is frozen by it, which is what pruning
-straight to the target gives. Scores that are frozen out have their penalty too, which
-nothing can notice.
+counted from 0, which is one epoch later; ties at the threshold go by lot, where the
+code loses them all; and the last freezing stops at the target itself. Where no score is
+left to round up, scores keep their order and the rest is frozen by it, which is what
+pruning straight to the target gives. Scores that are frozen out have their penalty too,
+which nothing can notice.
 """
 
 import math
@@ -44,10 +44,17 @@ def used(scores, active, num_keep, groups):
     return jax.tree.map(lambda p, alive: alive & (p > 0.5), scores, active)
 
 
-def freeze(scores, active, num_keep, groups, inverted):
-    """Of the active weights the highest scores stay; inverted, the lowest."""
+def freeze(scores, lots, active, num_keep, groups, inverted):
+    """Of the active weights the highest scores stay; inverted, the lowest.
+
+    Clipping leaves many at exactly 0 or 1. By position the first layers would win.
+    """
     sign = jnp.where(inverted, -1, 1)
-    scores = jax.tree.map(lambda p: sign * p, scores)
+
+    def by_lot(p, lot):
+        return sign * jnp.where(p <= 0, -lot, jnp.where(p >= 1, 1 + lot, p))
+
+    scores = jax.tree.map(by_lot, scores, lots)
     return selection.select(scores, active, num_keep, groups)
 
 
@@ -71,4 +78,14 @@ def freezing(size: int, num_keep: int, intervals: int) -> list[int]:
     return [*active[:-1], num_keep, num_keep]
 
 
-GEM_MINER = Rule(draw, project, gradient, used, freeze, ranks, freezing, inverts=True)
+GEM_MINER = Rule(
+    draw,
+    project,
+    gradient,
+    used,
+    freeze,
+    ranks,
+    freezing,
+    inverts=True,
+    bounded=True,
+)

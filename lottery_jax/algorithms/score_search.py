@@ -10,6 +10,7 @@ import numpy as np
 
 from lottery_jax.algorithms.base import MakeRun
 from lottery_jax.algorithms.methods import RULES, Strand
+from lottery_jax.errors import ScoreError
 from lottery_jax.tickets import masks, selection
 from lottery_jax.training import loop, score_learning
 from lottery_jax.types import Dataset, Key, Lane, Params, Scores
@@ -42,7 +43,7 @@ def make_learn(
       sizes: path of a kernel -> weights.
       datasets: by name.
       learning_rate: of scores.
-      gem_miner_learning_rate: of those between 0 and 1; None: the same.
+      gem_miner_learning_rate: of those in [0, 1], `Rule.bounded`; None: the same.
       steps: T, of a search.
       update_every: steps of an interval.
       regularization: weight of the rule's penalty, one per round or one for all.
@@ -53,11 +54,13 @@ def make_learn(
       scores; keys [R] of the order of the data; strand -> group -> weights to keep. The
       scores are by name of the strand: path of a kernel -> [R, ...], higher = keep. The
       table has a row per strand, replicate and interval, see
-      `score_learning.make_train`.
+      `score_learning.make_train`. A search that leaves scores without a number is a
+      `ScoreError`.
     """
     del optimization
     grid = jnp.array(loop.evaluation_grid(steps, update_every, {}))
     runs, together = {}, {}
+    rates = {False: learning_rate, True: gem_miner_learning_rate or learning_rate}
     turned = [s for s in strands if s.inverted and not RULES[s.method.score].inverts]
     for strand in strands:
         if strand in turned:
@@ -95,13 +98,11 @@ def make_learn(
 
     def hypers(round: int, strand: Strand, num_keep: Mapping[str, int]) -> dict:
         weight = regularization[round - 1 if len(regularization) > 1 else 0]
-        rate = learning_rate
-        if strand.method.score == "gem_miner" and gem_miner_learning_rate:
-            rate = gem_miner_learning_rate
-        counts, intervals = RULES[strand.method.score].counts, len(grid) - 1
+        rule = RULES[strand.method.score]
+        counts, intervals = rule.counts, len(grid) - 1
         whole = {"all": sum(sizes.values()), **sizes}
         return {
-            "learning_rate": jnp.float32(rate),
+            "learning_rate": jnp.float32(rates[rule.bounded]),
             "regularization": jnp.float32(weight),
             "num_keep": {
                 group: jnp.array(counts(whole[group], num, intervals))
@@ -124,6 +125,7 @@ def make_learn(
             trained = runs[program](lanes, grid)
             for place, strand in enumerate(own):
                 at = slice(place * len(order), (place + 1) * len(order))
+                check_learned(strand.name, round, trained.summary["broken"][at])
                 found[strand.name] = jax.tree.map(
                     lambda leaf, at=at: leaf[at], trained.final["scores"]
                 )
@@ -138,6 +140,26 @@ def make_learn(
         }
 
     return learn
+
+
+def check_learned(name: str, number: int, broken: jax.Array):
+    """Refuses what a search has learned where it diverged.
+
+    Args:
+      name: of the strand.
+      number: of the round.
+      broken: its scores [R] that are inf or nan.
+    """
+    broken = np.asarray(broken)
+    if not broken.any():
+        return
+    replicate = int(broken.argmax())
+    raise ScoreError(
+        f"round {number}: {broken[replicate]} scores that {name} learned in replicate "
+        f"{replicate} are inf or nan, so weights cannot be ranked. The search "
+        "diverged: take a smaller algorithm.search.learning_rate (or "
+        "gem_miner_learning_rate, where that is the method's)"
+    )
 
 
 def rows(lane: str, history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -6,7 +6,8 @@ whether it is kept or not (Ramanujan et al., arXiv:1911.13299, sec. 3). A rule s
 scores are, which mask they give, and what becomes of it from interval to interval.
 """
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ from lottery_jax.training.loop import (
     in_chunks,
 )
 from lottery_jax.training.optimizers import Optimizer, Shape
-from lottery_jax.types import Lane, Task, Trained
+from lottery_jax.types import Key, Lane, Task, Trained
 
 
 class Rule(NamedTuple):
@@ -37,13 +38,15 @@ class Rule(NamedTuple):
       gradient: `gradient(through, scores, active, regularization)` of a kernel's
         scores, `through` being what came straight through.
       used: `used(scores, active, num_keep, groups) -> mask` of the forward pass.
-      freeze: `freeze(scores, active, num_keep, groups, inverted) -> active`, after
-        every interval: the weights that may still be kept.
+      freeze: `freeze(scores, lots, active, num_keep, groups, inverted) -> active`,
+        after every interval: the weights that may still be kept. `lots` are numbers
+        in [0, 1), one for each weight and the same in every interval, to break ties.
       ranks: `ranks(scores, active) -> scores` in the end, higher = keep.
       counts: `counts(size, num_keep, intervals) -> list`, of a group: its `num_keep` at
         the start and in every interval.
       inverts: an inverted search is another one; else it is the same, and its ranks are
         turned round.
+      bounded: scores live in [0, 1], and have a learning rate of their own.
     """
 
     draw: Callable
@@ -54,6 +57,17 @@ class Rule(NamedTuple):
     ranks: Callable
     counts: Callable
     inverts: bool
+    bounded: bool
+
+
+def draw_lots(key: Key, scores: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """Uniform in [0, 1), for every score of a lane with this key."""
+    # Not the keys that order the examples, which are the lane's folded with epochs.
+    key = jax.random.fold_in(key, zlib.crc32(b"ties"))
+    return {
+        name: jax.random.uniform(jax.random.fold_in(key, i), leaf.shape)
+        for i, (name, leaf) in enumerate(scores.items())
+    }
 
 
 def make_train(
@@ -85,7 +99,8 @@ def make_train(
     Returns:
       `train`. Its scores in the end are the rule's ranks. The history tells of the mask
       that a step would use, and of `density`, the part that is active or has a place,
-      and `used_density`, what that mask keeps.
+      and `used_density`, what that mask keeps. The summary adds `broken`, how many
+      scores ended as inf or nan, which ranks need not show.
     """
 
     def train(lane: Lane, data: Data, grid: jax.Array) -> Trained:
@@ -93,6 +108,7 @@ def make_train(
         order = batches(lane.key, len(examples.x), batch_size, steps)
         weights = lane.params["weights"]
         own = masks.named_leaves(weights)
+        lots = draw_lots(lane.key, lane.params["scores"])
 
         def learning_rate(count):
             count = jnp.minimum(count, steps - 1)
@@ -137,7 +153,7 @@ def make_train(
                 first, last, step, (scores, opt_state, 0.0)
             )
             inverted = lane.hypers["inverted"]
-            active = rule.freeze(scores, active, num_keep, groups, inverted)
+            active = rule.freeze(scores, lots, active, num_keep, groups, inverted)
             used = rule.used(scores, active, num_keep, groups)
             kernels = effective(used)
             outputs = in_chunks(
@@ -170,6 +186,9 @@ def make_train(
         ranks = rule.ranks(scores, active)
         final = {"scores": ranks, "weights": weights}
         summary = {name: values[-1] for name, values in history.items()}
+        summary["broken"] = sum(
+            jnp.sum(~jnp.isfinite(leaf)) for leaf in scores.values()
+        )
         return Trained(final, final, {}, history, summary)
 
     return train
