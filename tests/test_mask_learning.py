@@ -132,7 +132,7 @@ def test_a_score_of_zero_moves():
 
 @pytest.mark.parametrize("inverted", [False, True])
 def test_gem_miner_freezes_as_in_numpy(inverted):
-    task, rate, weight = linear_task(), 3.0, 0.01
+    task, rate, weight = linear_task(), 6.0, 0.01
     p = np.asarray(gem_miner.draw(jax.random.key(4), (6, 3)), np.float64)
     grid, num_keep = [0, 2, 4, 6, 8], [18, 12, 8, 5, 5]
     # The ranks do not tell p; these do.
@@ -332,10 +332,10 @@ def test_a_search_that_diverged_is_refused():
 def test_scores_that_are_no_numbers_are_counted(rule):
     task = linear_task()
     scores = np.asarray(gem_miner.draw(jax.random.key(3), (6, 3)))
-    assert learn(task, rule, scores, [9, 9], [0, 2])[1].summary["broken"] == 0
+    assert learn(task, rule, scores, [18, 18], [0, 2])[1].summary["broken"] == 0
     broken = task.dataset.train._replace(x=task.dataset.train.x.at[0, 0].set(jnp.nan))
     task = task._replace(dataset=task.dataset._replace(train=broken))
-    assert learn(task, rule, scores, [9, 9], [0, 2])[1].summary["broken"] == 18
+    assert learn(task, rule, scores, [18, 18], [0, 2])[1].summary["broken"] == 18
 
 
 def tiny(**changes):
