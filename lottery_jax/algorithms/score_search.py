@@ -157,8 +157,8 @@ def check_learned(name: str, number: int, broken: jax.Array):
     raise ScoreError(
         f"round {number}: {broken[replicate]} scores that {name} learned in replicate "
         f"{replicate} are inf or nan, so weights cannot be ranked. The search "
-        "diverged: take a smaller algorithm.search.learning_rate, of gem_miner "
-        "gem_miner_learning_rate"
+        "diverged: take a smaller algorithm.search.learning_rate "
+        "(gem_miner: gem_miner_learning_rate)"
     )
 
 
