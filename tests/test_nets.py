@@ -181,14 +181,11 @@ def compared():
 
 def largest(weights, mask, num):
     """The kernels' `num` largest weights of what a mask keeps, by sorting."""
-    names = ("dense_0", "output")
-    sizes = [np.abs(weights[name]["kernel"]) for name in names]
-    flat = np.concatenate(
-        [
-            np.where(mask[n]["kernel"], s, -1).ravel()
-            for n, s in zip(names, sizes, strict=True)
-        ]
-    )
+    sizes = [
+        np.where(mask[name]["kernel"], np.abs(weights[name]["kernel"]), -1).ravel()
+        for name in ("dense_0", "output")
+    ]
+    flat = np.concatenate(sizes)
     return flat >= np.sort(flat)[-num]
 
 
