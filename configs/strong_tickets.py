@@ -44,9 +44,14 @@ def get_config(arg=None):
         large,
         smoke,
     )
-    return configs.parse_arg(
+    config = configs.parse_arg(
         arg, {preset.__name__: preset for preset in presets}, config
     )
+    hidden = config.model.hidden
+    small = sum(hidden) < 40 or (len(hidden) == 2 and max(hidden) < 30)
+    if config.algorithm.bound == "adaptive" and not small:
+        config.algorithm.bound_start = 0.85  # as published, whatever the order above
+    return config
 
 
 def moons(config):
@@ -112,7 +117,10 @@ def d(config):
 
 
 def adaptive(config):
-    """New candidates reach a bound that softens where they do not, and have a path."""
+    """New candidates reach a bound that softens where they do not, and have a path.
+
+    It starts at 70 % with A, at 85 % with the larger networks of the other presets.
+    """
     config.algorithm.bound = "adaptive"
     config.algorithm.path_tries = 10
     config.algorithm.max_generations = 200

@@ -286,6 +286,7 @@ def _strong_tickets() -> ConfigDict:
     # test_selected_*.
     fields.test_selected = False
     fields.chunk = 1  # candidates evaluated at once; accelerators want 64 or more
+    fields.jitter = 0.1  # of the control `jitter`, in standard deviations
     return fields
 
 

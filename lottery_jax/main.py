@@ -23,10 +23,10 @@ from pathlib import Path
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from lottery_jax import experiment, hosts
-from lottery_jax.errors import LotteryError, nearest
+from lottery_jax.errors import ConfigError, LotteryError, nearest
 from lottery_jax.reporting import progress
 from lottery_jax.reporting.results import Results
 
@@ -152,8 +152,31 @@ def parse_flags(argv: list[str]) -> list[str]:
     except flags.Error as error:
         _fail(error)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # ml_collections: an unknown field, with its nearest valid name.
-        _fail(f"config: {error}".replace("\\n", "; ").replace("\n", "; "))
+        _fail(_unknown_field(argv) or f"config: {error}".replace("\\n", "; ").replace("\n", "; "))
+
+
+def _unknown_field(argv: list[str]) -> ConfigError | None:
+    """Of the fields on the command line, the first that the config has not.
+
+    ml_collections says neither in which group nor, unless one is close, what is valid.
+    """
+    words = [word.lstrip("-") for argument in argv[1:] for word in argument.split("=")]
+    try:
+        config = flags.FLAGS["config"].parser.parse(words[words.index("config") + 1])
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None  # what is wrong is the file
+    for argument in argv[1:]:
+        path = argument.lstrip("-").split("=")[0]
+        if not argument.startswith("-") or not path.startswith("config."):
+            continue
+        field, group = path.removeprefix("config."), config
+        for name in field.split("."):
+            if not isinstance(group, ConfigDict):
+                break
+            if name.split("[")[0] not in group:
+                return ConfigError(field, f"no such field; {nearest(name, group)}")
+            group = group[name.split("[")[0]]
+    return None
 
 
 def _check_processes():

@@ -446,6 +446,7 @@ def _check_strong_tickets(config: ConfigDict):
             problem = f"{algorithm[field]}: expected an accuracy from 0 to below 1"
             raise ConfigError(f"algorithm.{field}", problem)
     _fraction(config, "algorithm.initial_density")
+    _positive(config, "algorithm.jitter")
     names = genetic_search.Settings._fields
     settings = {k: v for k, v in algorithm.items() if k in names}
     num = genetic_search.counts(genetic_search.Settings(**settings))

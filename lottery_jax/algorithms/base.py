@@ -166,6 +166,8 @@ class RoundInfo(NamedTuple):
       truth: what was planted, leaves [R, ...]; None: nothing.
       search: column -> values [rows]: how the tickets of the round were searched for,
         one row for every candidate or evaluation; None: they were not.
+      untrained: the worth of masks without training is measured on the test split:
+        column `untrained_test_accuracy`.
       notes: what there is to say to whoever looks on.
     """
 
@@ -186,6 +188,7 @@ class RoundInfo(NamedTuple):
     found_mask: Mask | None = None
     truth: Truth | None = None
     search: dict[str, np.ndarray] | None = None
+    untrained: bool = False
     notes: tuple[str, ...] = ()
 
     @property

@@ -367,6 +367,7 @@ def compare(
             start=0,
             truth=truths(state.roots),
             search=table,
+            untrained=table is not None,
         )
         after = state._replace(
             round=state.round + 1, dense=dense, tickets=tickets_state

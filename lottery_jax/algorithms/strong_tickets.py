@@ -64,6 +64,7 @@ def strong_tickets(
     prune_tolerance: float = 0.0,
     test_selected: bool = False,
     chunk: int = 1,
+    jitter: float = 0.1,
     **settings,
 ) -> Algorithm:
     """Builds the algorithm.
@@ -85,6 +86,7 @@ def strong_tickets(
       test_selected: what would be reported if all that is chosen in the end were chosen
         on the test split, as published: columns `test_selected_*`.
       chunk: candidates that are evaluated at once.
+      jitter: noise of the reinitialisation "jitter", in standard deviations.
       **settings: fields of `genetic_search.Settings`.
 
     Raises:
@@ -213,7 +215,7 @@ def strong_tickets(
             context = Context(
                 key=key("control"), model=model, prunable=layout.prunable, init=theta,
                 rewind_point=theta, start=theta, final=theta,
-                old_mask=masks.full(theta), mask=mask, jitter=0.1, lane=lane,
+                old_mask=masks.full(theta), mask=mask, jitter=jitter, lane=lane,
             )  # fmt: skip
             return with_controls(context, controls)
 
@@ -240,13 +242,12 @@ def strong_tickets(
         return State(jnp.int32(0), roots, zeros)
 
     def step(state: State) -> tuple[State, RoundInfo]:
-        number, roots, before = int(state.round), state.roots, -1
+        number, roots = int(state.round), state.roots
         if number == 0:
             searches, table = begin(roots, splits)
             table = {name: values[:, None] for name, values in table.items()}
             table["there"] = jnp.ones((replicates, 1), bool)
         else:
-            before = int(state.searches.generation.max())
             searches, table = block(roots, state.searches, splits)
         bits, found = chosen(roots, searches, splits[1])
         of_tickets = {"generation": searches.generation, "stopped": searches.stopped}
@@ -280,8 +281,8 @@ def strong_tickets(
         improved = np.asarray(searches.generation - searches.stagnant)
         summary["early_stop_step"] = improved[[label.replicate for label in labels]]
         final = masks.apply(lanes.params, lanes.mask)
-        reached = int(searches.generation.max())
-        history = {"step": jnp.full((len(labels), 1), reached, jnp.int32)} | {
+        # Nothing is trained: no optimizer steps.
+        history = {"step": jnp.zeros((len(labels), 1), jnp.int32)} | {
             name: summary[name][:, None] for name in ("train_loss", "validation_loss")
         }
         everything = masks.full(lanes.mask)
@@ -296,7 +297,7 @@ def strong_tickets(
             rewound=drawn(roots),
             old_mask=jax.tree.map(lambda leaf: leaf[:replicates], everything),
             trained=Trained(final, final, {}, history, summary),
-            start=before,
+            start=0,
             search=_rows(table, found if number == last else None),
             notes=_unmet(table, settings),
         )

@@ -24,7 +24,7 @@ def of_round(
     (regression: loss) on the straight line between them. Where `level_barrier` is
     wanted, that barrier between each ticket and the network its mask was made from.
     Where a ticket is planted, how much of it a mask has (`recovery`). What masks are
-    worth `untrained` where one is planted, or searched for.
+    worth `untrained` where one is planted, or scores of them are learned.
     """
     columns = cost.measure(task.model, info.mask, task.dataset.train.x.shape[1:])
     num, ticket_of = len(info.labels), info.ticket_of
@@ -63,7 +63,7 @@ def of_round(
                 columns["level_barrier"][i] = _barrier(task, last, final(i))
     if info.truth is not None:
         columns |= recovery.measure(task, info)
-    elif info.search is not None:
+    elif info.untrained:
         columns |= untrained.measure(task, info)
     collect(of("order"), lambda a, b, _: {"instability": _barrier(task, a, b)})
     collect(of("order"), lambda own, ticket, _: _apart(own, ticket))

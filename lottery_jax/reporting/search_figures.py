@@ -1,5 +1,6 @@
 """Figures of genetic searches: their course, their front, the networks they find."""
 
+import re
 from collections.abc import Callable, Mapping
 
 import jax
@@ -8,6 +9,7 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from lottery_jax import data, rng
 from lottery_jax.models import MODELS
@@ -84,6 +86,7 @@ def course(search: pd.DataFrame, title: str = "") -> Figure:
                 )
         plotting.fit(own, lines, 100 if scale == 100 else np.inf)
         own.set_xlabel("generation")
+        own.xaxis.set_major_locator(MaxNLocator(integer=True))
         own.set_ylabel(label)
         if len(lines) > 1:
             own.legend(frameon=False, handlelength=3)
@@ -124,9 +127,10 @@ def front(
         markersize=3, label="candidates of the fronts", zorder=1,
     )  # fmt: skip
     levels = best_at_most(rows)
-    plotting.band(
+    line = plotting.band(
         axes, levels, "percent", "validation_accuracy", BEST, "front, mean", 100
     )
+    heights = [100 * rows.validation_accuracy.to_numpy(), line]
     summary = results.summary[
         results.summary["round"] == results.summary["round"].max()
     ]
@@ -141,6 +145,7 @@ def front(
         groups = own.groupby(own.get("round", 0))
         found = groups[["density", "validation_accuracy"]]
         mean, spread = 100 * found.mean(), 100 * found.std()
+        heights.append(mean.validation_accuracy.to_numpy())
         axes.errorbar(
             mean.density, mean.validation_accuracy, spread.validation_accuracy,
             spread.density if len(mean) == 1 else None,
@@ -150,7 +155,8 @@ def front(
         )  # fmt: skip
     axes.set_xlabel("percent of weights remaining")
     axes.set_ylabel("validation accuracy (%)")
-    axes.set_xlim(left=0)
+    plotting.fit(axes, heights, 100)
+    axes.set_xlim(0, min(axes.get_xlim()[1], 100))
     axes.set_title(title or _title(results), fontsize=9)
     axes.legend(frameon=False, fontsize=8)
     return figure
@@ -316,7 +322,13 @@ def live_units(kernels: list[np.ndarray]) -> list[np.ndarray]:
 def _kernels(leaves: Mapping) -> list[str]:
     """Paths of the kernels from the inputs on."""
     names = [name for name in leaves if name.endswith("kernel")]
-    return sorted(names, key=lambda name: (name.startswith("output"), name))
+
+    def place(name):
+        # dense_10 stands after dense_2.
+        words = re.split(r"(\d+)", name)
+        return [int(word) if word.isdigit() else word for word in words]
+
+    return sorted(names, key=lambda name: (name.startswith("output"), place(name)))
 
 
 def _tickets(results: Results):
