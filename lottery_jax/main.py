@@ -152,7 +152,10 @@ def parse_flags(argv: list[str]) -> list[str]:
     except flags.Error as error:
         _fail(error)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        _fail(_unknown_field(argv) or f"config: {error}".replace("\\n", "; ").replace("\n", "; "))
+        _fail(
+            _unknown_field(argv)
+            or f"config: {error}".replace("\\n", "; ").replace("\n", "; ")
+        )
 
 
 def _unknown_field(argv: list[str]) -> ConfigError | None:
@@ -169,12 +172,13 @@ def _unknown_field(argv: list[str]) -> ConfigError | None:
         path = argument.lstrip("-").split("=")[0]
         if not argument.startswith("-") or not path.startswith("config."):
             continue
-        field, group = path.removeprefix("config."), config
-        for name in field.split("."):
+        names, group = path.split(".")[1:], config
+        for depth, name in enumerate(names, 1):
             if not isinstance(group, ConfigDict):
                 break
             if name.split("[")[0] not in group:
-                return ConfigError(field, f"no such field; {nearest(name, group)}")
+                problem = f"no such field; {nearest(name, group)}"
+                return ConfigError(".".join(names[:depth]), problem)
             group = group[name.split("[")[0]]
     return None
 

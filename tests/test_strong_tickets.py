@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs import strong_tickets
 from lottery_jax import config as configs
 from lottery_jax import experiment, validation
 from lottery_jax.algorithms import bounds, fronts, genetic_search
@@ -378,6 +379,9 @@ def test_the_best_never_worsens_and_of_equals_the_sparser_stands_first(settings)
         order = np.lexsort((search.bits.sum(1), search.fitness))
         np.testing.assert_array_equal(order, np.arange(len(order)))
         np.testing.assert_allclose(row["fitness"], search.fitness[0])
+        shares = np.asarray(search.bits.mean(1))
+        told = row["density_mean"], row["density_sd"]
+        np.testing.assert_allclose(told, (shares.mean(), shares.std()), rtol=1e-4)
     assert found[-1][0].fitness[0] < found[0][0].fitness[0]
     last = found[-1][0]
     assert last.generation == 6
@@ -410,6 +414,17 @@ def test_a_search_stops(settings, generations):
     found = run_search(max_generations=99, **settings)
     stopped = [bool(search.stopped) for search, _ in found]
     assert stopped.index(True) in range(generations, generations + 3)
+
+
+def test_the_bound_that_some_have_softened_is_that_of_the_next(monkeypatch):
+    def halving(*arguments):
+        return bounds.admit(*arguments)._replace(bound=arguments[-1] / 2)
+
+    monkeypatch.setattr(genetic_search, "admit", halving)
+    found = run_search(1)
+    # The first population; then children, mutants and migrants.
+    expected = [0.7 / 2, 0.7 / 2**4]
+    np.testing.assert_allclose([search.bound for search, _ in found], expected)
 
 
 # --- whole rounds
@@ -513,6 +528,105 @@ def test_the_ticket_is_chosen_and_pruned_on_the_validation_split(rounds):
     assert (np.asarray(front.accuracy).max(1) >= 0.5).all()
 
 
+def judge(task, info, replicate, *names):
+    """bits -> the accuracy of a replicate's network on these splits together."""
+    layout = bitstrings.layout(task.model)
+    params = jax.tree.map(lambda leaf: leaf[replicate], info.rewound)
+    splits = [getattr(task.dataset, name) for name in names]
+    x, y = (jnp.concatenate(parts) for parts in zip(*splits, strict=True))
+
+    @jax.jit
+    def accuracy(bits):
+        own = masks.apply(params, bitstrings.to_mask(layout, bits))
+        outputs, _ = task.model.apply(own, {}, x, train=False)
+        return jnp.mean(outputs.argmax(-1) == y)
+
+    return accuracy
+
+
+def best_by_hand(strings, accuracy):
+    """The most accurate string, of equals the smallest."""
+    return min(strings, key=lambda bits: (-float(accuracy(bits)), int(bits.sum())))
+
+
+def pruned_by_hand(bits, accuracy, tolerance=0.0):
+    bits = np.array(bits)
+    least = float(accuracy(bits)) - tolerance
+    for place in np.flatnonzero(bits):
+        bits[place] = False
+        bits[place] = float(accuracy(bits)) < least
+    return bits
+
+
+def ticket_bits(info, replicate):
+    leaves = masks.named_leaves(info.mask)
+    names = ("dense_0/kernel", "output/kernel")
+    return np.concatenate([np.ravel(leaves[name][replicate]) for name in names])
+
+
+def test_the_ticket_is_the_best_of_the_front_on_the_validation_split(rounds):
+    task, _, infos, states, _ = rounds
+    others = 0
+    for info, state in zip(infos[:2], states, strict=False):
+        front = state.searches.front
+        for replicate in range(2):
+            there = front.accuracy[replicate] >= 0
+            strings = np.asarray(front.bits[replicate][there])
+            own = best_by_hand(strings, judge(task, info, replicate, "validation"))
+            np.testing.assert_array_equal(ticket_bits(info, replicate).sum(), own.sum())
+            trained = best_by_hand(strings, judge(task, info, replicate, "train"))
+            others += trained.sum() != own.sum()
+    assert others  # or it would not matter which split
+
+
+def test_what_choosing_on_the_test_split_gives_is_chosen_and_pruned_there(rounds):
+    task, _, infos, states, _ = rounds
+    info, found = infos[-1], []
+    for replicate in range(2):
+        strings = np.asarray(states[-1].searches.bits[replicate])
+        test = judge(task, info, replicate, "test")
+        honest = judge(task, info, replicate, "validation")
+        for one, other in ((test, test), (honest, test), (test, honest)):
+            bits = pruned_by_hand(best_by_hand(strings, one), other)
+            found.append((bits.mean(), float(test(bits))))
+    summary = info.trained.summary
+    names = ("test_selected_density", "test_selected_test_accuracy")
+    told = np.stack([summary[name][:2] for name in names], axis=1)
+    found = np.reshape(found, (2, 3, 2))
+    np.testing.assert_allclose(told, found[:, 0], rtol=1e-5)
+    assert (np.abs(found[:, 1:] - found[:, :1]).max((0, 2)) > 1e-3).all()
+
+
+def test_both_splits_may_judge_what_is_pruned_and_a_little_may_be_lost(rounds):
+    task, _, _, states, _ = rounds
+    config = tiny_config(
+        algorithm__prune_on="both", algorithm__prune_tolerance=0.0133,
+        algorithm__bound="none", algorithm__path_tries=0, algorithm__distinct=False,
+        algorithm__test_selected=False,
+    )  # fmt: skip
+    _, algorithm, _ = helpers.tiny_algorithm(config)
+    _, info = algorithm.step(states[-1]._replace(round=jnp.int32(2)))
+    front, differs = states[-1].searches.front, np.zeros(2, int)
+    for replicate in range(2):
+        strings = np.asarray(front.bits[replicate][front.accuracy[replicate] >= 0])
+        valid = judge(task, info, replicate, "validation")
+        both = judge(task, info, replicate, "train", "validation")
+        before = best_by_hand(strings, valid)
+        expected = pruned_by_hand(before, both, 0.0133)
+        np.testing.assert_array_equal(ticket_bits(info, replicate), expected)
+        for i, other in enumerate(((valid, 0.0133), (both, 0.0))):
+            differs[i] += (pruned_by_hand(before, *other) != expected).any()
+    assert differs.all()
+
+
+def test_every_generation_has_random_numbers_of_its_own(rounds):
+    _, algorithm, _, states, _ = rounds
+    searches = states[0].searches
+    later = searches._replace(generation=searches.generation + 1)
+    found, _ = algorithm.step(states[0]._replace(searches=later))
+    assert (found.searches.bits != states[1].searches.bits).any((1, 2)).all()
+
+
 def test_the_table_of_the_search_has_every_generation(rounds):
     _, _, infos, _, _ = rounds
     rows = [info.search for info in infos]
@@ -559,7 +673,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(rounds, tmp_path, capsys):
         experiment.run(tiny_config(), tmp_path)
     assert results.load_results(tmp_path).summary["round"].max() == 1
     # A bound that cannot be reached is said, and the run goes on.
-    assert "was not reached in 2 tries by" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "was not reached in 2 tries by" in said
+    assert "steps/s" not in said  # nothing is trained
     found = experiment.run(tiny_config(), tmp_path)
     stored = results.restore(tmp_path, like=states[-1])
     helpers.assert_trees_equal(stored.searches, states[-1].searches)
@@ -570,6 +686,12 @@ def test_a_killed_run_goes_on_to_the_same_bits(rounds, tmp_path, capsys):
     search = found.search[found.search.kind == "generation"]
     assert search.unmet[search.generation == 0].gt(0).all()
     assert search.bound.lt(0.9).all()  # it began at 0.95
+    # The test split is looked at in the last round alone.
+    of_test = found.summary.filter(like="test")
+    last = found.summary["round"] == 2
+    assert of_test[last].notna().any().all() and of_test[~last].isna().all(axis=None)
+    axes = search_figures.front(found).axes[0]
+    assert axes.get_xlim()[1] <= 100 and axes.get_ylim()[1] <= 100
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert drawn == {"search", "front", "decisions", "networks"}
 
@@ -586,12 +708,20 @@ def test_loss_and_many_classes_of_blobs():
     config = tiny_config(
         data__name="blobs", data__standardize="none", data__classes=4,
         algorithm__objective="cross_entropy", algorithm__max_density=0.5,
+        controls__jitter=1, algorithm__jitter=3.0,
     )  # fmt: skip
     _, algorithm, roots = helpers.tiny_algorithm(config)
     _, info = algorithm.step(algorithm.init(roots))
     assert info.lanes.params["output"]["kernel"].shape[1:] == (8, 4)
     np.testing.assert_allclose(info.search["fitness"], info.search["loss"], rtol=1e-5)
     assert 0 < info.density <= 0.5
+    own, noisy = (
+        info.lanes.params["dense_0"]["kernel"][
+            np.array([label.lane == name for label in info.labels])
+        ]
+        for name in ("ticket", "jitter")
+    )
+    assert np.std(noisy - own) > 0.5  # 3 of the standard deviations, not 0.1
 
 
 @pytest.mark.parametrize(
@@ -609,6 +739,7 @@ def test_loss_and_many_classes_of_blobs():
         ),
         ({"algorithm__objective": "acuracy"}, "algorithm.objective"),
         ({"algorithm__max_density": 0.0}, "algorithm.max_density"),
+        ({"algorithm__jitter": 0.0}, "algorithm.jitter"),
         ({"controls__order": 1}, "controls.order: nothing is trained"),
         ({"train__execution": "sparse"}, "nothing is trained"),
     ],
@@ -635,7 +766,23 @@ def test_what_does_not_fit_the_data_or_the_network_is_refused(changes, message):
         helpers.tiny_algorithm(tiny_config(**changes))
 
 
+@pytest.mark.parametrize(
+    ("presets", "start"),
+    [("adaptive", 0.7), ("adaptive,a", 0.7), ("adaptive,b", 0.85), ("c,adaptive", 0.85),
+     ("circles,d,adaptive", 0.85), ("b,static", 0.7)],
+)  # fmt: skip
+def test_the_adaptive_bound_starts_higher_with_larger_networks(presets, start):
+    assert strong_tickets.get_config(presets).algorithm.bound_start == start
+
+
 # --- figures
+
+
+def test_layers_are_drawn_in_the_order_of_the_network():
+    model = MODELS["mlp"]((2,), 2, hidden=(1, 2) * 5 + (1,))  # up to dense_10
+    params, _ = model.init(jax.random.key(0))
+    figure = search_figures.networks([(params, masks.full(params), "deep")])
+    assert "deep\n26 of 26 weights" in figure.axes[0].get_title()
 
 
 def test_units_are_live_where_a_path_leads_through():
