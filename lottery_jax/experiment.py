@@ -118,6 +118,7 @@ def _rounds(algorithm: Algorithm, measure: Callable, roots, workdir: Path, done:
         left = (time.perf_counter() - start) * (last - number)
         much = compiling > seconds / 10
         steps = info.trained.history["step"][0, -1] - info.start
+        steps = 0 if info.in_generations else steps
         progress.show_round(summary, last, int(steps), left, compiled=much)
 
 

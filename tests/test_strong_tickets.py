@@ -686,6 +686,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(rounds, tmp_path, capsys):
     search = found.search[found.search.kind == "generation"]
     assert search.unmet[search.generation == 0].gt(0).all()
     assert search.bound.lt(0.9).all()  # it began at 0.95
+    assert found.curves.step.max() == 8 and found.curves.train_loss.notna().all()
     # The test split is looked at in the last round alone.
     of_test = found.summary.filter(like="test")
     last = found.summary["round"] == 2

@@ -157,6 +157,7 @@ class RoundInfo(NamedTuple):
       old_mask: the tickets' masks of the previous round, leaves [tickets, ...].
       trained: what came out, leaves [N, ...].
       start: optimizer step at which training began.
+      in_generations: steps are not an optimizer's but a search's: nothing is trained.
       keeps_pruned: pruned weights are frozen at what the lanes have for them; else 0.
       trained_before: the ticket's weights at the start and the end of the training that
         this mask was made from, leaves [R, ...]; None: there was none.
@@ -182,6 +183,7 @@ class RoundInfo(NamedTuple):
     old_mask: Mask
     trained: Trained
     start: int
+    in_generations: bool = False
     keeps_pruned: bool = False
     trained_before: tuple[Params, Params] | None = None
     filled: jax.Array | None = None

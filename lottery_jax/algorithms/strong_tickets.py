@@ -242,12 +242,13 @@ def strong_tickets(
         return State(jnp.int32(0), roots, zeros)
 
     def step(state: State) -> tuple[State, RoundInfo]:
-        number, roots = int(state.round), state.roots
+        number, roots, before = int(state.round), state.roots, -1
         if number == 0:
             searches, table = begin(roots, splits)
             table = {name: values[:, None] for name, values in table.items()}
             table["there"] = jnp.ones((replicates, 1), bool)
         else:
+            before = int(state.searches.generation.max())
             searches, table = block(roots, state.searches, splits)
         bits, found = chosen(roots, searches, splits[1])
         of_tickets = {"generation": searches.generation, "stopped": searches.stopped}
@@ -281,8 +282,8 @@ def strong_tickets(
         improved = np.asarray(searches.generation - searches.stagnant)
         summary["early_stop_step"] = improved[[label.replicate for label in labels]]
         final = masks.apply(lanes.params, lanes.mask)
-        # Nothing is trained: no optimizer steps.
-        history = {"step": jnp.zeros((len(labels), 1), jnp.int32)} | {
+        reached = int(searches.generation.max())
+        history = {"step": jnp.full((len(labels), 1), reached, jnp.int32)} | {
             name: summary[name][:, None] for name in ("train_loss", "validation_loss")
         }
         everything = masks.full(lanes.mask)
@@ -297,7 +298,8 @@ def strong_tickets(
             rewound=drawn(roots),
             old_mask=jax.tree.map(lambda leaf: leaf[:replicates], everything),
             trained=Trained(final, final, {}, history, summary),
-            start=0,
+            start=before,
+            in_generations=True,
             search=_rows(table, found if number == last else None),
             notes=_unmet(table, settings),
         )
