@@ -9,10 +9,13 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.0"
 # Nearly all of their time is compilation, and this halves it; see `optimized`.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-# The older of XLA's two ways to write loops for CPUs compiles in half the time again.
+# The older of XLA's two ways to write loops for CPUs compiles in half the time again,
+# and a process per core has no use for threads that compile parts of a program.
 if metadata.version("jaxlib").startswith("0.10."):  # an unknown flag ends the process
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false "
+        "--xla_cpu_parallel_codegen_split_count=1"
+    )
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -63,7 +63,8 @@ def made_results(tmp_path, replicates=3, regression=False):
         {"round": 1, "layer": ["a", "a", "b"], "start": [0.1, -0.2, 0.3],
          "final": [0.2, 0.0, 0.6], "kept": [True, False, True]}
     )  # fmt: skip
-    return Results(tmp_path, config, {}, [], summary, curves, [], weights)
+    none = pd.DataFrame({"round": []})
+    return Results(tmp_path, config, {}, [], summary, curves, [], weights, none)
 
 
 def with_masks(results):

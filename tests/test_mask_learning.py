@@ -200,7 +200,9 @@ def test_ties_are_frozen_by_lot_to_the_exact_count(value, inverted):
 def test_what_is_frozen_out_never_returns(inverted):
     p = jnp.array([1.0, 0.7, 0.6, 0.2])  # the first is out, and scores best
     scores, active = {"a": 1 - p if inverted else p}, {"a": jnp.arange(4) > 0}
-    found = gem_miner.freeze(scores, active, {"all": 2}, {"all": ("a",)}, inverted)
+    lots = {"a": jnp.array([0.9, 0.1, 0.2, 0.3])}
+    groups = {"all": ("a",)}
+    found = gem_miner.freeze(scores, lots, active, {"all": 2}, groups, inverted)
     np.testing.assert_array_equal(found["a"], [False, True, True, False])
 
 

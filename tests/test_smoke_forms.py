@@ -3,7 +3,6 @@
 import pytest
 
 from lottery_jax import experiment
-from lottery_jax.algorithms import matched
 from lottery_jax.algorithms.methods import lane_names
 from lottery_jax.reporting import figures
 from tests.test_config import load
@@ -13,7 +12,6 @@ SMOKES = [
     "gem_miner.py:smoke",
     "lenet_mnist.py:openlth_default,smoke",
     "lth_api.py:iterative,session,smoke",
-    "nets.py:xor100,smoke",
     "plant_and_seek.py:helix,smoke",
     "pruning_at_init.py:synflow,smoke",
     "sample_complexity.py:smoke",
@@ -36,8 +34,6 @@ def test_every_smoke_form_runs(path, tmp_path):
     lanes = {"ticket", *(name for name in controls if controls[name])}
     if algorithm.name == "compare":
         lanes = {"dense", *lane_names(algorithm.methods, algorithm.checks, controls)}
-    if algorithm.name == "nets":
-        lanes |= {"dense", *matched.LANES}
     more = {"gradual", "over_wide", "planted"}
     assert set(summary.lane) - more == lanes
     assert not summary.diverged.any()

@@ -753,7 +753,7 @@ def test_wrong_values_are_refused(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data__classes": 3}, "data.classes: 3: expected 2 to 2"),
+        ({"data__classes": 3}, "data.classes: 3: of 2 classes take 2 or more"),
         ({"data__name": "relu"}, "an accuracy is searched for"),
         (
             {"data__name": "digits", "model__name": "conv_2", "model__hidden": None,

@@ -387,7 +387,8 @@ def test_many_lanes_stand_in_rows_of_panels():
     )
     summary = pd.DataFrame({"round": [0, 1], "density": [1.0, 0.25]})
     config = tiny_config().to_dict()
-    run = stored.Results(None, config, {}, [], summary, curves, [], None)
+    none = pd.DataFrame({"round": []})
+    run = stored.Results(None, config, {}, [], summary, curves, [], None, none)
     axes = figures.validation_curves(run).axes
     assert [panel.get_visible() for panel in axes] == [True] * 8 + [False] * 4
     assert [panel.get_title() for panel in axes[:8]] == [f"m{i}" for i in range(8)]
