@@ -10,7 +10,7 @@ in place of fifty; `conv_2_cifar10`. `smoke`: seconds, after any of them.
 Expect a ticket that learns XOR in every replicate: with 20 % of the weights of `xor10`,
 where iterative pruning does in half of them and random tickets in none; with 17 % of
 `xor100`, where iterative pruning does as well. On MNIST with Adam and 26 % of the
-weights no more than random tickets are worth, half a point less than iterative pruning
+weights no more than random tickets are worth, 0.3 points less than iterative pruning
 (docs/results/nets). XOR takes a minute on two cores, MNIST with `adam` ten, `compat`
 and `lenet_mnist` half an hour each; `conv_2_cifar10` was not run in full here.
 
