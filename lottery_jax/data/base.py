@@ -117,8 +117,7 @@ def _first_classes(raw: Raw, classes: int) -> Raw:
         x, y = split
         return x[y < classes], y[y < classes]
 
-    splits = map(first, (raw.train, raw.test, raw.validation))
-    train, test, validation = splits
+    train, test, validation = map(first, (raw.train, raw.test, raw.validation))
     return Raw(train, test, classes, validation)
 
 
