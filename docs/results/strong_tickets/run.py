@@ -45,12 +45,14 @@ RUNS = {
     "moons_b_ga": ("moons,b", FEWER),
     "moons_b_large": ("moons,b,large", {}),
     "moons_c_ga": ("moons,c", FEWER),
+    "moons_d_ga": ("moons,d", FEWER),
     "circles_ga": ("circles", FEWER | OPTIMISM),
     "circles_adaptive": ("circles,adaptive", FEWER),
     "circles_large": ("circles,large", {}),
     "digits": ("digits", SHORT),
     "digits_on_validation": ("digits", SHORT | {"algorithm.prune_on": "validation"}),
     "blobs_4": ("blobs", SHORT | {"data.classes": 4, "data.train_size": 3000}),
+    "blobs_10": ("blobs", SHORT | {"data.train_size": 3000}),
 }
 """Name -> presets of `strong_tickets.py` and changes."""
 
@@ -73,6 +75,30 @@ def trained_config(presets: str):
     config.lanes.plan = "map"
     config.replicates = own.replicates
     return config
+
+
+def popup_config(presets: str):
+    """Edge-popup on the same networks and data, as the paper has its baseline."""
+    config, own = configs.default("compare"), strong_tickets.get_config(presets)
+    config.data, config.model = own.data, own.model
+    config.data.train_size = 10_000
+    config.algorithm.methods = ("edge_popup", "edge_popup_global")
+    config.algorithm.densities = (0.5, 0.27)
+    search = config.algorithm.search  # its rate of 0.1 and cosine are the defaults
+    search.batch_size = 128
+    search.steps = 7800  # 100 epochs
+    search.update_every = 780
+    search.weight_decay = 1e-4
+    config.train.steps = 2000
+    config.train.eval_every = 100
+    config.train.learning_rate = 1e-2
+    config.lanes.plan = "map"
+    config.replicates = own.replicates
+    return config
+
+
+POPUP = ("moons", "circles")
+"""Presets in whose place edge-popup searches, at half of the weights and at 27 %."""
 
 
 def median(values) -> str:
@@ -141,6 +167,25 @@ def trained_table(runs: dict) -> list[str]:
     return lines
 
 
+def popup_table(runs: dict) -> list[str]:
+    """Markdown: what edge-popup's masks are worth, untrained and trained."""
+    lines = ["| data | lane | weights % | median untrained test accuracy % | mean | "
+             "median when trained |", "| --- " * 6 + "|"]  # fmt: skip
+    for name, found in runs.items():
+        summary = found.summary[found.summary.density < 1]
+        for (_, lane), own in summary.groupby(["round", "lane"], sort=False):
+            shown = [
+                name,
+                lane,
+                f"{100 * own.density.mean():.1f}",
+                median(own.untrained_test_accuracy),
+                mean(own.untrained_test_accuracy),
+                median(own.early_stop_test_accuracy),
+            ]
+            lines.append(f"| {' | '.join(shown)} |")
+    return lines
+
+
 def pruned_again(folder: Path) -> list[str]:
     """Markdown: tickets of `large` pruned with other tolerances, not searched anew."""
     lines = ["| run | tolerance % | median test accuracy % | mean | sparsity % |"]
@@ -172,7 +217,9 @@ def pruned_again(folder: Path) -> list[str]:
 
 def main(folder, *names):
     folder, here = Path(folder), Path(__file__).parent
-    wanted = names or (*RUNS, *(f"imp_{name}" for name in TRAINED))
+    others = {f"imp_{name}": trained_config(own) for name, own in TRAINED.items()}
+    others |= {f"edge_popup_{name}": popup_config(name) for name in POPUP}
+    wanted = names or (*RUNS, *others)
     for name in wanted:
         start = time.perf_counter()
         print(f"--- {name}", flush=True)
@@ -181,7 +228,7 @@ def main(folder, *names):
             config = strong_tickets.get_config(presets)
             config.update_from_flattened_dict(changes)
         else:
-            config = trained_config(TRAINED[name.removeprefix("imp_")])
+            config = others[name]
         lottery_jax.run(config, folder / name)
         print(f"--- {name}: {time.perf_counter() - start:.0f} s", flush=True)
 
@@ -195,7 +242,9 @@ def main(folder, *names):
     searches = done(RUNS)
     trained = {name[4:]: run for name, run in
                done(f"imp_{name}" for name in TRAINED).items()}  # fmt: skip
-    parts = [*table(searches), "", *trained_table(trained)]
+    popups = {name[11:]: run for name, run in
+              done(f"edge_popup_{name}" for name in POPUP).items()}  # fmt: skip
+    parts = [*table(searches), "", *trained_table(trained), "", *popup_table(popups)]
     if {"moons_large", "moons_large_fresh"} <= set(searches):
         parts += ["", *pruned_again(folder)]
     (here / "tables.md").write_text("\n".join(parts) + "\n")
@@ -216,14 +265,14 @@ def main(folder, *names):
         name = f"{data}_large"
         if name in searches:
             figures = search_figures.of_strong_tickets(searches[name])
-            others = {}
+            lanes = {}
             if data in trained:
                 rows = trained[data].summary
                 rows = rows[rows.lane == "ticket"]
-                others["imp"] = rows[["round", "replicate", "density"]].assign(
+                lanes["imp"] = rows[["round", "replicate", "density"]].assign(
                     validation_accuracy=rows.validation_accuracy
                 )
-            figures["front"] = search_figures.front(searches[name], others)
+            figures["front"] = search_figures.front(searches[name], lanes)
             for stem, figure in figures.items():
                 FigureCanvasAgg(figure).print_png(here / f"{data}_{stem}.png")
 
