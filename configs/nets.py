@@ -46,7 +46,7 @@ def xor10(config):
     config.train.steps = 1000
     config.train.eval_every = 50
     config.lanes.plan = "map"
-    config.lanes.chunk = 250
+    config.lanes.chunk = 50
     config.replicates = 10
     algorithm = config.algorithm
     algorithm.population = 1000
@@ -65,6 +65,7 @@ def xor10(config):
 
 def xor100(config):
     config.model.hidden = (100,)
+    config.lanes.chunk = 250
     config.algorithm.population = 300
     config.algorithm.elites = 30
     config.algorithm.target_density = 0.15

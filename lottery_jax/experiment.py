@@ -22,11 +22,18 @@ from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS, with_biases
 from lottery_jax.reporting import progress, results
 from lottery_jax.tickets import allocation, masks, planting, targets
-from lottery_jax.training import execution, lanes, loop, losses, optimizers
+from lottery_jax.training import (
+    execution,
+    fitness,
+    lanes,
+    loop,
+    losses,
+    optimizers,
+)
 from lottery_jax.types import Dataset, Model, Task
 
 SHORT = 1000
-"""Steps of a round below which `auto` stays dense: it is over before a trial is."""
+"""Steps below which `auto` stays dense: they are over before a trial is."""
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
@@ -291,10 +298,14 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
             **special,
         )
         chosen = config.train.execution
-        # Sparse execution has pruned weights at 0, one mask for all steps, this loop.
-        if special.get("link") or make_train is not loop.make_train:
+        # Sparse execution has pruned weights at 0, one mask for all steps, and weights
+        # where the network has them.
+        may_be_sparse = make_train in (loop.make_train, fitness.make_train)
+        if special.get("link") or not may_be_sparse:
             chosen = "dense"
-        if chosen == "auto" and (special.get("keep_pruned") or settings.steps < SHORT):
+        generations = config.algorithm.get("generations", 1) if search else 1
+        short = settings.steps * generations < SHORT
+        if chosen == "auto" and (special.get("keep_pruned") or short):
             chosen = "dense"
         return execution.make_runner(
             build,

@@ -16,7 +16,7 @@ from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
 from lottery_jax.tickets import masks
-from lottery_jax.training import fitness, losses
+from lottery_jax.training import fitness, losses, sparse
 from tests import helpers
 from tests.test_config import load
 
@@ -74,7 +74,7 @@ def test_a_candidate_is_trained_on_the_split_as_it_stands():
     )  # fmt: skip
     splits = task.dataset[:3]
     lane = helpers.make_lane(params, mask, learning_rate=0.5)
-    found = jax.jit(measure)(lane, splits, jnp.zeros(1, jnp.int32))
+    found = jax.jit(measure)(lane, splits, jnp.array([7])).summary
 
     def loss(params, x, y):
         return task.loss(task.model.apply(params, {}, x, train=True)[0], y)
@@ -96,10 +96,48 @@ def test_a_candidate_is_trained_on_the_split_as_it_stands():
     untrained = fitness.make_train(
         task, optax.sgd, lambda step: 1.0, steps=7, batch_size=30, trained=False
     )
-    found = jax.jit(untrained)(lane, splits, jnp.zeros(1, jnp.int32))
+    found = jax.jit(untrained)(lane, splits, jnp.array([7])).summary
     expected = loss(masks.apply(params, mask), *splits[1])
     np.testing.assert_allclose(found["validation_loss"], expected, rtol=1e-5)
     assert set(found) == {"validation_loss", "validation_accuracy"}
+
+
+def test_tiny_products_are_the_same_network():
+    model = MODELS["mlp"]((2,), 1, hidden=(10, 30))
+    params, _ = model.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (4, 2))
+
+    def products(model):
+        def apply(params):
+            return model.apply(params, {}, x, train=True)[0]
+
+        return apply(params), str(jax.make_jaxpr(apply)(params)).count("dot_general")
+
+    plain, calls = products(model)
+    tiny, fewer = products(fitness.with_tiny_products(model, 4))
+    np.testing.assert_allclose(tiny, plain, rtol=1e-5)
+    assert (calls, fewer) == (3, 1)  # 4 x 10 x 30 is more than a call
+    assert fitness.with_tiny_products(model, 1000) is model
+
+
+def test_sparse_execution_finds_the_same_fitness(monkeypatch):
+    """With batches of one also where tiny products stand in place of matrices."""
+    found, built, make_train = {}, [], sparse.make_train
+
+    def noted(*arguments):
+        built.append(arguments)
+        return make_train(*arguments)
+
+    monkeypatch.setattr(sparse, "make_train", noted)
+    for execution in ("dense", "sparse"):
+        config = tiny_config(
+            train__execution=execution, algorithm__initial_density=0.3,
+            algorithm__search__learning_rate=0.1, algorithm__search__batch_size=1,
+        )  # fmt: skip
+        *_, (state,), _ = search(config, generations=0)
+        found[execution] = state.measured["validation_loss"]
+        assert bool(built) == (execution == "sparse")
+    np.testing.assert_allclose(found["sparse"], found["dense"], rtol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from lottery_jax.algorithms.matched import Genome, MatchedState, matched
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import genetics, masks
 from lottery_jax.training import fitness as fitnesses
-from lottery_jax.types import Key, Lane, Params, Task, Trained
+from lottery_jax.types import Key, Lane, Mask, Params, Task, Trained
 
 
 class Term(NamedTuple):
@@ -214,7 +214,8 @@ def nets(
         problem = f"{term}: {task.dataset.name} has no classes to be right about"
         raise ConfigError("algorithm.term", problem)
     measure = make_run(
-        name="search ", make_train=fitnesses.make_train, search=True, trained=trains,
+        fitnesses.with_tiny_products(model, search["batch_size"]), "search ",
+        make_train=fitnesses.make_train, search=True, trained=trains,
         splits=wanted.splits,
     )  # fmt: skip
     numbers = jnp.arange(replicates)
@@ -404,28 +405,32 @@ def nets(
             after = state._replace(round=state.round + 1)
         else:
             newcomers = breed(state) if number else first_generation(state)
-            # The grid is not used: nothing is evaluated on the way.
-            found = measure(lanes_of(newcomers), jnp.zeros(1, jnp.int32))
-            after = join(state, newcomers, found)
+            # Nothing is evaluated on the way.
+            end = jnp.array([search["steps"]], jnp.int32)
+            trained = measure(lanes_of(newcomers), end)
+            after = join(state, newcomers, trained.summary)
         return after, told(number, after)
+
+    @jax.jit
+    def lanes_of_best(best: Genome) -> tuple[Lane, Params, Mask]:
+        """As lanes [R, ...]; their masked weights; masks that keep everything."""
+        theta = masks.apply(best.weights, best.mask)
+        lanes = lanes_of(jax.tree.map(lambda leaf: leaf[:, None], best))
+        return lanes, theta, masks.full(theta)
 
     def told(number: int, state: NetsState) -> RoundInfo:
         """The best candidates so far, and the table of the population."""
-        lane = lanes_of(jax.tree.map(lambda leaf: leaf[:, None], state.best))
-        theta = masks.apply(state.best.weights, state.best.mask)
-        found = dict(state.found)
+        lane, theta, everything = lanes_of_best(state.best)
+        found, measured = jax.device_get((state.found, state.measured))
         density = found.pop("density")
+        unknown = np.full(replicates, np.nan)
         history = {
-            "step": jnp.zeros((replicates, 1), jnp.int32),
-            "train_loss": found.get("train_loss", jnp.full(replicates, jnp.nan))[
-                :, None
-            ],
-            "validation_loss": found.get(
-                "validation_loss", jnp.full(replicates, jnp.nan)
-            )[:, None],
+            "step": np.zeros((replicates, 1), np.int32),
+            "train_loss": found.get("train_loss", unknown)[:, None],
+            "validation_loss": found.get("validation_loss", unknown)[:, None],
         }
         summary = {
-            "early_stop_step": jnp.zeros(replicates, jnp.int32),
+            "early_stop_step": np.zeros(replicates, np.int32),
             "stopped": state.stopped,
             **found,
         }
@@ -433,14 +438,14 @@ def nets(
         table = {
             "replicate": np.repeat(np.arange(replicates), population),
             "candidate": np.tile(np.arange(population), replicates),
-            **{name: np.ravel(values) for name, values in state.measured.items()},
+            **{name: np.ravel(values) for name, values in measured.items()},
             "stopped": np.ravel(np.broadcast_to(state.stopped[:, None], shape)),
         }
         return RoundInfo(
             round=number, density=float(density.mean()), num_keep={}, groups={},
             prunable=prunable,
             labels=[Label("ticket", 0, replicate) for replicate in range(replicates)],
-            lanes=lane, rewound=None, old_mask=masks.full(theta),
+            lanes=lane, rewound=None, old_mask=everything,
             trained=Trained(theta, theta, {}, history, summary), start=0, search=table,
         )  # fmt: skip
 

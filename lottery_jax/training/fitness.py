@@ -5,16 +5,42 @@ see the same examples in the same order, those of the training split as they sta
 that what is measured is the candidate. What was trained is thrown away.
 """
 
-from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from lottery_jax.tickets import masks
-from lottery_jax.training.loop import EVALUATION_VALUES, Data, in_chunks
+from lottery_jax.training.loop import EVALUATION_VALUES, Data, Train, in_chunks
 from lottery_jax.training.optimizers import Optimizer, Shape
-from lottery_jax.types import Lane, Task
+from lottery_jax.types import Lane, Model, Task, Trained
+
+TINY = 128
+"""Multiplications of a batch in a layer, up to which a matrix product costs more."""
+
+
+def with_tiny_products(model: Model, batch_size: int) -> Model:
+    """The same network, its tiny dense layers written as sums.
+
+    For XLA a matrix product is a call, which takes longer than eighty multiplications;
+    sums become part of the loop around them. Results agree to float rounding.
+
+    Args:
+      model: the network.
+      batch_size: examples per step.
+    """
+    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
+    leaves = masks.named_leaves(shapes)
+    tiny = [name for name in model.dense if batch_size * leaves[name].size <= TINY]
+    if not tiny:
+        return model
+
+    def product(x, kernel):
+        return jnp.sum(x[:, :, None] * kernel[None], axis=1)
+
+    apply = functools.partial(model.apply, products=dict.fromkeys(tiny, product))
+    return model._replace(apply=apply)
 
 
 def make_train(
@@ -26,33 +52,33 @@ def make_train(
     batch_size: int,
     trained: bool = True,
     splits: tuple[str, ...] = ("validation",),
-) -> Callable[[Lane, Data, jax.Array], dict[str, jax.Array]]:
-    """Builds `measure(lane, data, grid) -> columns`, a pure function.
+) -> Train:
+    """Builds `measure(lane, data, grid) -> Trained`, as `loop.make_train` does.
 
     Args:
       task: the network, without state; its loss and metrics.
       optimizer: learning rate -> optax transformation.
       schedule: step -> factor on the lane's learning rate.
-      steps: of the training.
+      steps: not used: the last entry of the grid is where the training ends.
       batch_size: examples per step; what does not fill a batch at the end of the
         training split is left out, then it starts anew.
       trained: whether there is any training.
       splits: what to measure on afterwards, "train" and "validation".
 
     Returns:
-      `measure`; it uses neither the key of the lane nor `grid`. Its columns are the
-      loss and the metrics of `splits`, `train_loss` for one, and where there is a
-      training also `last_batch_loss`, of its last step: scalars.
+      `measure`; it does not use the key of the lane, and of what was trained only the
+      summary is left: the loss and the metrics of `splits`, `train_loss` for one, and
+      where there is a training also `last_batch_loss`, of its last step.
     """
+    del steps
 
     def forward(params, x, *, train):
         return task.model.apply(params, {}, x, train=train)[0]
 
-    def measure(lane: Lane, data: Data, grid: jax.Array) -> dict[str, jax.Array]:
-        del grid
+    def measure(lane: Lane, data: Data, grid: jax.Array) -> Trained:
         params, columns = masks.apply(lane.params, lane.mask), {}
         if trained:
-            params, columns["last_batch_loss"] = train(lane, params, data[0])
+            params, columns["last_batch_loss"] = train(lane, params, data[0], grid[-1])
         places = {"train": data[0], "validation": data[1]}
         for name in splits:
             split = places[name]
@@ -61,9 +87,9 @@ def make_train(
             )
             measures = {"loss": task.loss, **task.metrics}
             columns |= {f"{name}_{k}": f(outputs, split.y) for k, f in measures.items()}
-        return columns
+        return Trained({}, {}, {}, {}, columns)
 
-    def train(lane, params, examples):
+    def train(lane, params, examples, steps):
         batches = len(examples.x) // batch_size
 
         def learning_rate(count):
