@@ -6,13 +6,24 @@ Names are imported when they are first used, so that `import lottery_jax` is qui
 import importlib
 
 _HOME = {
+    "Ticket": "lottery_jax.own_network",
     "draw_figures": "lottery_jax.reporting.figures",
+    "find_ticket": "lottery_jax.own_network",
     "load_masks": "lottery_jax.reporting.results",
     "load_results": "lottery_jax.reporting.results",
+    "masked": "lottery_jax.tickets.masks",
     "run": "lottery_jax.experiment",
 }
 
-__all__ = ["draw_figures", "load_masks", "load_results", "run"]
+__all__ = [
+    "Ticket",
+    "draw_figures",
+    "find_ticket",
+    "load_masks",
+    "load_results",
+    "masked",
+    "run",
+]
 __version__ = "0.1.0"
 
 

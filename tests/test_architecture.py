@@ -26,7 +26,7 @@ FLOORS = [
     ("reporting",),
     ("config",),
     ("validation",),
-    ("experiment",),
+    ("experiment", "own_network"),
     ("main",),
 ]
 

@@ -178,6 +178,8 @@ def _measure(
         masks.apply(start if rewound is None else rewound, mask),
     )
     losses = [values for name, values in trained.summary.items() if "loss" in name]
+    # Where nobody measured a loss, NaN shows in the weights.
+    losses = losses or [count(trained.final)]
     return {
         "pruned": pruned,
         "revived": count(jax.tree.map(lambda new, old: new & ~old, mask, old_mask)),

@@ -31,6 +31,21 @@ def mask_updates(mask: Mask) -> optax.GradientTransformation:
     return optax.stateless(lambda updates, params: apply(updates, mask))
 
 
+def masked(
+    optimizer: optax.GradientTransformation, mask: Mask
+) -> optax.GradientTransformation:
+    """An optimizer for anyone's training loop that leaves pruned weights alone.
+
+    Start from `apply(params, mask)`. Their gradients are zeroed too, so that no norm or
+    moment sees them.
+
+    Args:
+      optimizer: any optax transformation.
+      mask: in the structure of the params, True = kept.
+    """
+    return optax.chain(mask_updates(mask), optimizer, mask_updates(mask))
+
+
 def map_named(function, *trees: Params) -> Params:
     """`function(path, leaf, ...)` for every leaf; paths as in `named_leaves`."""
     return jax.tree.map_with_path(
