@@ -6,13 +6,16 @@ Names are imported when they are first used, so that `import lottery_jax` is qui
 import importlib
 
 _HOME = {
-    "Ticket": "lottery_jax.own_network",
+    "Ticket": "lottery_jax.types",
     "draw_figures": "lottery_jax.reporting.figures",
     "find_ticket": "lottery_jax.own_network",
     "load_masks": "lottery_jax.reporting.results",
     "load_results": "lottery_jax.reporting.results",
+    "load_ticket": "lottery_jax.reporting.ticket_files",
     "masked": "lottery_jax.tickets.masks",
     "run": "lottery_jax.experiment",
+    "save_ticket": "lottery_jax.reporting.ticket_files",
+    "ticket_of": "lottery_jax.run_tickets",
 }
 
 __all__ = [
@@ -21,8 +24,11 @@ __all__ = [
     "find_ticket",
     "load_masks",
     "load_results",
+    "load_ticket",
     "masked",
     "run",
+    "save_ticket",
+    "ticket_of",
 ]
 __version__ = "0.1.0"
 

@@ -24,6 +24,10 @@ class ResultsError(LotteryError):
     """A run directory cannot be used or written."""
 
 
+class TicketError(LotteryError):
+    """A ticket's file is damaged, or the ticket is of another network."""
+
+
 class CertificateError(LotteryError):
     """Something that must hold after a round does not."""
 

@@ -60,7 +60,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     problem = cache.enable() if config.compilation_cache else None
     if problem:
         progress.say(f"note: {problem}")
-    roots = rng.roots(**_seeds(config))
+    roots = rng.roots(**seeds(config))
     task = hosts.on_all(make_task, config, roots)
     hosts.on_all(_check_state, config, task)
     hosts.check_same("data", _checksums, task)
@@ -222,7 +222,7 @@ def last_ticket(workdir: str | os.PathLike, replicate: int = 0) -> targets.Targe
     if not replicate < config.replicates:
         problem = f"{replicate}: the run has replicates 0 to {config.replicates - 1}"
         raise ConfigError("planting.replicate", problem)
-    roots = rng.roots(**_seeds(config))
+    roots = rng.roots(**seeds(config))
     algorithm = make_algorithm(config, make_task(config, roots), Path(workdir))
     state = results.restore(Path(workdir), like=algorithm.init(roots))
     ticket = jax.tree.map(
@@ -343,6 +343,7 @@ def _allocation(name: str) -> allocation.Allocation:
     return allocation.learned({layer: float(x.mean()) for layer, x in found.items()})
 
 
-def _seeds(config: ConfigDict) -> dict:
+def seeds(config: ConfigDict) -> dict:
+    """Arguments of `rng.roots`."""
     seeds = config.seed.to_dict()
     return {"seed": seeds.pop("root"), **seeds}

@@ -31,23 +31,12 @@ from lottery_jax.types import (
     Prunable,
     Split,
     Task,
+    Ticket,
     Trained,
 )
 
 Train = Callable[[Key, Params, Mask], Params]
 """`train(key, params, mask) -> params`: pruned weights come, and stay, as zero."""
-
-
-class Ticket(NamedTuple):
-    """A sparse network to start from; leaves are [R, ...] where there are replicates.
-
-    Attributes:
-      params: the rewound weights, zero where they are pruned.
-      mask: True = kept.
-    """
-
-    params: Params
-    mask: Mask
 
 
 class Found(NamedTuple):

@@ -84,6 +84,38 @@ class Model(NamedTuple):
     truth: Callable | None = None
 
 
+class Origin(NamedTuple):
+    """Where weights come from that are as they were drawn.
+
+    Attributes:
+      model: name in `MODELS`, and its options.
+      input_shape: of one example.
+      num_outputs: of the network.
+      key: integers of the random key that the model's `init` was called with.
+      config_hash: of the run's config.
+    """
+
+    model: dict[str, Any]
+    input_shape: tuple[int, ...]
+    num_outputs: int
+    key: tuple[int, ...]
+    config_hash: str
+
+
+class Ticket(NamedTuple):
+    """A sparse network to start from; leaves are [R, ...] where there are replicates.
+
+    Attributes:
+      params: weights, zero where they are pruned.
+      mask: True = kept.
+      origin: of weights that can be drawn again; None: they cannot.
+    """
+
+    params: Params
+    mask: Mask
+    origin: Origin | None = None
+
+
 class Task(NamedTuple):
     """What is learned: the data, the network, the loss, the metrics beside it."""
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -135,3 +136,9 @@ def lottery(*arguments, cwd=REPOSITORY, **options):
         timeout=300,
         **options,
     )
+
+
+def code_of(page):
+    """The Python in a page of docs/, block by block."""
+    text = (REPOSITORY / "docs" / page).read_text()
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)

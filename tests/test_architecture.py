@@ -26,7 +26,7 @@ FLOORS = [
     ("reporting",),
     ("config",),
     ("validation",),
-    ("experiment", "own_network"),
+    ("experiment", "own_network", "run_tickets"),
     ("main",),
 ]
 

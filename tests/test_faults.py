@@ -209,7 +209,7 @@ def test_every_seed_moves_its_own_stream_and_no_other(no_training):
     def streams(**seed):
         config = base.copy_and_resolve_references()
         config.seed.update(seed)
-        roots = rng.roots(**experiment._seeds(config))
+        roots = rng.roots(**experiment.seeds(config))
         infos = rounds_of(algorithm, roots, 2)
         lanes = infos[1].lanes
         return {

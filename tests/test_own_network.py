@@ -1,7 +1,5 @@
 """Tickets of networks that are not the package's; the page about them runs."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -159,9 +157,8 @@ def test_the_page_runs():
     """Plain functions, Linen, NNX, Equinox, Haiku."""
     pytest.importorskip("equinox", reason="the extra `networks` is not installed")
     pytest.importorskip("haiku", reason="the extra `networks` is not installed")
-    page = (helpers.REPOSITORY / "docs" / "own_network.md").read_text()
     names, kept = {}, []
-    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+    for code in helpers.code_of("own_network.md"):
         if "find_ticket" in code:
             assert len(code.splitlines()) < 20 or "def init" in code
         exec(compile(code, "own_network.md", "exec"), names)

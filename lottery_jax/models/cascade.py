@@ -47,7 +47,7 @@ class Cascades(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = x.reshape((len(x), -1))
+        x = x.reshape((x.shape[0], -1))
         x = jnp.pad(x, ((0, 0), (0, self.widths[0] - x.shape[1])))
         for number in range(len(self.widths)):
             layer = Cascade(

@@ -59,7 +59,7 @@ class Conv(nn.Module):
                 x = nn.relu(x)
                 layer += 1
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
-        x = x.reshape((len(x), -1))
+        x = x.reshape((x.shape[0], -1))
         for i, width in enumerate(self.hidden):
             x = nn.relu(nn.Dense(width, name=f"dense_{i}", **options)(x))
         return nn.Dense(self.num_outputs, name="output", **options)(x)

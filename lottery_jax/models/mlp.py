@@ -27,7 +27,7 @@ class Mlp(nn.Module):
             bias = with_bias(self.biases)
             return nn.Dense(width, kernel_init=self.kernel_init, name=name, **bias)
 
-        x = x.reshape((len(x), -1))
+        x = x.reshape((x.shape[0], -1))
         for i, width in enumerate(self.hidden):
             x = ACTIVATIONS[self.activation](dense(width, f"dense_{i}")(x))
         return dense(self.num_outputs, "output")(x)
@@ -83,12 +83,12 @@ class Committee(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = x.reshape((len(x), -1))
+        x = x.reshape((x.shape[0], -1))
         units = self.num_outputs * self.width
         x = nn.Dense(
             units, use_bias=False, kernel_init=self.kernel_init, name="dense_0"
         )(x)
-        return nn.relu(x).reshape((len(x), self.num_outputs, self.width)).mean(-1)
+        return nn.relu(x).reshape((x.shape[0], self.num_outputs, self.width)).mean(-1)
 
 
 def committee(

@@ -1,0 +1,78 @@
+"""Tickets of a run, to take away: a mask, and the weights that it starts from."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from lottery_jax import experiment, rng
+from lottery_jax.errors import TicketError
+from lottery_jax.reporting import results
+from lottery_jax.tickets import REWINDS, masks
+from lottery_jax.types import Origin, Ticket
+
+
+def ticket_of(
+    workdir: str | os.PathLike, round: int | None = None, replicate: int = 0
+) -> Ticket:
+    """The ticket of a run of `imp`: theta_k under the mask of a round.
+
+    Args:
+      workdir: directory of the run.
+      round: its number; None: the last one that is there.
+      replicate: which of them.
+
+    Raises:
+      LotteryError: no such run, round or replicate; another algorithm, or a rewind that
+        goes on from trained weights, which are not kept.
+    """
+    found = results.load_results(workdir)
+    config = ConfigDict(found.config)
+    algorithm = config.algorithm
+    if algorithm.name != "imp":
+        problem = f"a run of {algorithm.name}: its masks are in load_masks({workdir})"
+        raise TicketError(f"{workdir} is {problem}")
+    if REWINDS[algorithm.rewind].survivors != "rewind_point":
+        problem = f"its tickets start from what `{algorithm.rewind}` left, which is not"
+        raise TicketError(f"{workdir}: {problem} kept")
+    if not 0 <= replicate < config.replicates:
+        problem = f"no replicate {replicate}; there are 0 to {config.replicates - 1}"
+        raise TicketError(f"{workdir} has {problem}")
+    number = len(found.certificates) - 1 if round is None else round
+    stored = results.load_masks(workdir, number)
+    roots = rng.roots(**experiment.seeds(config))
+    task = experiment.make_task(config, roots)
+    key = rng.stream(roots, "init", replicate)
+    algorithm = experiment.make_algorithm(config, task, Path(workdir))
+    state = results.restore(Path(workdir), like=algorithm.init(roots))
+    params = jax.tree.map(lambda leaf: leaf[replicate], state.rewind_point)
+    mask = masks.map_named(
+        lambda name, leaf: (
+            jnp.asarray(stored[name][replicate])
+            if name in stored
+            else jnp.ones(leaf.shape, bool)
+        ),
+        params,
+    )
+    origin = None
+    if not config.algorithm.rewind_step and config.planting.target is None:
+        model = {k: v for k, v in found.config["model"].items() if v is not None}
+        model.pop("prune_biases")
+        text = json.dumps(found.config, sort_keys=True)
+        origin = Origin(
+            model=model,
+            input_shape=task.dataset.train.x.shape[1:],
+            num_outputs=jax.eval_shape(
+                lambda p, x: task.model.apply(p, {}, x, train=False)[0],
+                params,
+                task.dataset.train.x[:1],
+            ).shape[-1],
+            key=tuple(np.asarray(jax.random.key_data(key)).tolist()),
+            config_hash=hashlib.sha256(text.encode()).hexdigest(),
+        )
+    return Ticket(masks.apply(params, mask), mask, origin)
