@@ -30,13 +30,16 @@ from lottery_jax.training import (
     losses,
     optimizers,
 )
+from lottery_jax.training.teams import Member
 from lottery_jax.types import Dataset, Model, Task
 
 SHORT = 1000
 """Steps below which `auto` stays dense: they are over before a trial is."""
 
 
-def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
+def run(
+    config: ConfigDict, workdir: str | os.PathLike, member: Member | None = None
+) -> results.Results:
     """Runs an experiment, or goes on with it, and returns its results.
 
     Everything that can be wrong with the config or the data is found before the
@@ -46,6 +49,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     Args:
       config: as `lottery_jax.config.default()` or a file in `configs/` makes it.
       workdir: directory of the run; see `reporting/results.py` for what it holds.
+      member: of a team of runs that train their lanes together; it says nothing.
 
     Raises:
       LotteryError: a wrong value, damaged data, an unusable directory, or a round that
@@ -53,7 +57,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     """
     hosts.on_all(validation.validate, config)
     hosts.check_same("fields in its config", config.to_dict)
-    progress.console.quiet = jax.process_index() > 0
+    progress.console.quiet = jax.process_index() > 0 or member is not None
     workdir = Path(workdir)
     if hosts.from_first(results.is_finished, workdir, config.to_dict()):
         return hosts.from_first(_show_finished, workdir, config)
@@ -64,7 +68,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> results.Results:
     task = hosts.on_all(make_task, config, roots)
     hosts.on_all(_check_state, config, task)
     hosts.check_same("data", _checksums, task)
-    algorithm = make_algorithm(config, task, workdir)
+    algorithm = make_algorithm(config, task, workdir, member)
     with ExitStack() as stack:
 
         def take():
@@ -259,11 +263,13 @@ def _check_state(config: ConfigDict, task: Task):
             raise ConfigError(field, f"{problem} and networks on a line have none")
 
 
-def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
+def make_algorithm(
+    config: ConfigDict, task: Task, workdir: Path, member: Member | None = None
+) -> Algorithm:
     """Builds the algorithm over a training loop.
 
     Nothing is compiled before the first round; what `auto` finds in a trial is
-    remembered in the run directory.
+    remembered in the run directory. A member of a team trains with the others.
     """
     plan = None
     if config.lanes.plan != "auto":
@@ -286,17 +292,27 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
         shape = optimizers.SCHEDULES[settings.schedule](
             settings.steps, settings.milestones, settings.gamma
         )
-        build = functools.partial(
-            make_train,
-            optimizer=optimizers.OPTIMIZERS[settings.optimizer](
-                settings.momentum, settings.weight_decay
-            ),
-            schedule=optimizers.with_warmup(shape, settings.warmup_steps),
-            steps=settings.steps,
-            batch_size=settings.batch_size,
-            **({} if search else {"test_curve": settings.test_curve}),
-            **special,
-        )
+
+        def build(task):
+            def train(lane, data, grid):
+                # In a team lanes may have their own.
+                momentum, decay = (
+                    lane.hypers.get(name, settings[name])
+                    for name in ("momentum", "weight_decay")
+                )
+                own = make_train(
+                    task,
+                    optimizers.OPTIMIZERS[settings.optimizer](momentum, decay),
+                    optimizers.with_warmup(shape, settings.warmup_steps),
+                    steps=settings.steps,
+                    batch_size=settings.batch_size,
+                    **({} if search else {"test_curve": settings.test_curve}),
+                    **special,
+                )
+                return own(lane, data, grid)
+
+            return train
+
         chosen = config.train.execution
         # Sparse execution has pruned weights at 0, one mask for all steps, and weights
         # where the network has them.
@@ -307,7 +323,7 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
         short = settings.steps * generations < SHORT
         if chosen == "auto" and (special.get("keep_pruned") or short):
             chosen = "dense"
-        return execution.make_runner(
+        run = execution.make_runner(
             build,
             task._replace(model=model),
             splits,
@@ -317,6 +333,7 @@ def make_algorithm(config: ConfigDict, task: Task, workdir: Path) -> Algorithm:
             execution=chosen,
             remember=lambda key, choose: results.remember(workdir, name + key, choose),
         )
+        return member.join(run) if member else run
 
     train = config.train
     grid = functools.partial(loop.evaluation_grid, train.steps, train.eval_every)

@@ -58,20 +58,14 @@ HEARTBEAT = 30
 def main(argv: list[str]):
     """Runs what the flags say."""
     del argv
-    # jax tells of every backend that is not installed and every address it calls.
-    for name in ("xla_bridge", "distributed"):
-        logging.getLogger(f"jax._src.{name}").setLevel(logging.WARNING)
-    if jax.config.jax_num_cpu_devices < 0:
-        # One lane per core: small matrix products gain nothing from a second one.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        jax.config.update("jax_num_cpu_devices", cores)
+    set_up_devices()
     _join()
     try:
         found = experiment.run(CONFIG.value, WORKDIR.value or default_workdir())
         if MORE_FIGURES.value:
             hosts.from_first(_draw_more, found)
     except (LotteryError, OSError) as error:
-        _fail(error)
+        fail(error)
     except KeyboardInterrupt:
         progress.say("stopped; whole rounds are kept, the same command goes on")
         _leave(130)
@@ -85,6 +79,17 @@ def main(argv: list[str]):
             file=sys.stderr,
         )
         _leave(1)
+
+
+def set_up_devices():
+    """A CPU device per core, unless the user says otherwise."""
+    # jax tells of every backend that is not installed and every address it calls.
+    for name in ("xla_bridge", "distributed"):
+        logging.getLogger(f"jax._src.{name}").setLevel(logging.WARNING)
+    if jax.config.jax_num_cpu_devices < 0:
+        # One lane per core: small matrix products gain nothing from a second one.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        jax.config.update("jax_num_cpu_devices", cores)
 
 
 def _draw_more(found: Results):
@@ -112,13 +117,11 @@ def _join():
         )
     except (RuntimeError, ValueError) as error:
         by_hand = "--coordinator, --num_processes and --process_id say who they are"
-        _fail(f"cannot join the other processes: {error} Without a cluster {by_hand}.")
+        fail(f"cannot join the other processes: {error} Without a cluster {by_hand}.")
     counts = Counter(device.process_index for device in jax.devices())
     if len(set(counts.values())) > 1:
         known = ", ".join(f"process {i} has {n}" for i, n in sorted(counts.items()))
-        _fail(
-            f"processes must have equally many devices: {known} (JAX_NUM_CPU_DEVICES)"
-        )
+        fail(f"processes must have equally many devices: {known} (JAX_NUM_CPU_DEVICES)")
 
 
 def default_workdir() -> Path:
@@ -148,11 +151,11 @@ def parse_flags(argv: list[str]) -> list[str]:
         _check_processes()
         return rest
     except LotteryError as error:
-        _fail(error)
+        fail(error)
     except flags.Error as error:
-        _fail(error)
+        fail(error)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        _fail(
+        fail(
             _unknown_field(argv)
             or f"config: {error}".replace("\\n", "; ").replace("\n", "; ")
         )
@@ -207,7 +210,8 @@ def _config_path() -> str:
     return flags.FLAGS["config"].config_filename.split(":")[0]
 
 
-def _fail(error):
+def fail(error):
+    """Ends the process with a message and no traceback."""
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 

@@ -126,10 +126,10 @@ def trees_differ(one, other):
     return any(jax.tree.leaves(differ))
 
 
-def lottery(*arguments, cwd=REPOSITORY, **options):
-    """Runs the command line in a process of its own."""
+def lottery(*arguments, module="main", cwd=REPOSITORY, **options):
+    """Runs a command line in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "lottery_jax.main", *arguments],
+        [sys.executable, "-m", f"lottery_jax.{module}", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,

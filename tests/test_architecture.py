@@ -27,7 +27,8 @@ FLOORS = [
     ("config",),
     ("validation",),
     ("experiment", "own_network", "run_tickets"),
-    ("main",),
+    ("sweeps",),
+    ("main", "sweep"),
 ]
 
 

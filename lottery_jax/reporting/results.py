@@ -13,6 +13,7 @@ first needs the directory; `restore` and `remember` are called by all of them.
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import platform
@@ -71,13 +72,20 @@ class Results(NamedTuple):
     search: pd.DataFrame
 
 
-def load_results(workdir: str | os.PathLike) -> Results:
-    """Reads a run directory up to its last whole round.
+def load_results(workdir: str | os.PathLike) -> Results | pd.DataFrame:
+    """Reads a run directory up to its last whole round, or one table of several runs.
+
+    Args:
+      workdir: the directory; with `*`, `?` or `[` a pattern of directories, of which
+        one frame is made: the summaries, with the name of the directory as `run` and a
+        column for every field in which the configs differ.
 
     Raises:
       ResultsError: no run directory, no whole round yet, a damaged file.
     """
     workdir = Path(workdir)
+    if set("*?[") & set(str(workdir)):
+        return _table(workdir)
     if not (workdir / "config.json").is_file():
         raise ResultsError(f"{workdir} is no run directory: it has no config.json")
     folders = _round_folders(workdir)
@@ -96,6 +104,38 @@ def load_results(workdir: str | os.PathLike) -> Results:
         certificates=[_read_json(folder / "certificate.json") for folder in folders],
         **frames,
     )
+
+
+def _table(pattern: Path) -> pd.DataFrame:
+    """Summaries of all runs that a pattern names; other directories are passed over."""
+    found = sorted(
+        Path(path).parent for path in glob.glob(str(pattern / "config.json"))
+    )
+    if not found:
+        raise ResultsError(f"{pattern} names no run directory")
+    runs = {path.name: load_results(path) for path in found}
+    fields = {name: dict(_flat(run.config)) for name, run in runs.items()}
+    every = dict.fromkeys(field for own in fields.values() for field in own)
+    varied = [
+        field
+        for field in every
+        if len({repr(own.get(field)) for own in fields.values()}) > 1
+    ]
+    parts = []
+    for name, run in runs.items():
+        values = {field: fields[name].get(field) for field in varied}
+        own = pd.DataFrame([{"run": name, **values}] * len(run.summary))
+        parts.append(pd.concat([own, run.summary], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _flat(fields: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested fields with dots."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def load_masks(workdir: str | os.PathLike, round: int) -> dict[str, np.ndarray]:

@@ -1,0 +1,97 @@
+"""Runs a config with many values, and makes one table of all runs.
+
+    lottery-sweep --config=configs/NAME.py[:PRESET,...] --sweep=configs/sweeps/NAME.py
+                  --workdir=DIR [--config.FIELD=VALUE ...]
+                  [--cluster=slurm|local --cluster_options='{"timeout_min": 60}']
+
+The sweep file has `get_sweep() -> list of dicts` of dotted fields and values, one for
+every run. What can be lanes of one program (learning rates, scores, seeds, ...) is; see
+lottery_jax/sweeps.py. The same command goes on where it was.
+"""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import jax
+from absl import app, flags
+
+from lottery_jax import main as launcher
+from lottery_jax import sweeps
+from lottery_jax.errors import LotteryError, nearest
+from lottery_jax.reporting import progress
+
+SWEEP = flags.DEFINE_string("sweep", None, "File with get_sweep().")
+CLUSTER = flags.DEFINE_string("cluster", None, "Of submitit: slurm or local.")
+OPTIONS = flags.DEFINE_string("cluster_options", "{}", "JSON: submitit's parameters.")
+
+
+def main(argv: list[str]):
+    """Runs what the flags say."""
+    del argv
+    launcher.set_up_devices()
+    workdir = Path(launcher.WORKDIR.value)
+    try:
+        table = sweeps.run_sweep(
+            launcher.CONFIG.value,
+            load_sweep(SWEEP.value),
+            workdir,
+            CLUSTER.value,
+            json.loads(OPTIONS.value),
+        )
+    except (LotteryError, OSError) as error:
+        launcher.fail(error)
+    except KeyboardInterrupt:
+        progress.say("stopped; whole rounds are kept, the same command goes on")
+        sys.exit(130)
+    table.to_csv(workdir / "sweep.csv", index=False)
+    last = table[table["round"] == table.groupby("run")["round"].transform("max")]
+    quantity = progress.quantity(last)
+    shown = last.groupby(["run", "lane"], sort=False)[["density", quantity]].mean()
+    progress.say(shown.to_string(float_format="%.4g"))
+    progress.say(f"table: lottery_jax.load_results('{workdir}/*'), {workdir}/sweep.csv")
+
+
+def load_sweep(path: str) -> list[dict]:
+    """What `get_sweep()` of a file returns.
+
+    Raises:
+      LotteryError: no such file, no such function, something else than dicts.
+    """
+    if not Path(path).is_file():
+        known = map(str, Path(path).parent.glob("*.py"))
+        raise LotteryError(f"no sweep file {path}; {nearest(path, known)}")
+    names = runpy.run_path(path)
+    if "get_sweep" not in names:
+        raise LotteryError(f"{path} has no function get_sweep()")
+    found = list(names["get_sweep"]())
+    if not all(isinstance(overrides, dict) for overrides in found):
+        raise LotteryError(f"{path}: get_sweep() must return a list of dicts")
+    return found
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """The launcher's, and those that a sweep cannot do without."""
+    if {"-h", "-help", "--help"} & set(argv):
+        print(__doc__)
+        sys.exit(0)
+    rest = launcher.parse_flags(argv)
+    for flag in (SWEEP, launcher.WORKDIR):
+        if flag.value is None:
+            launcher.fail(LotteryError(f"no --{flag.name}"))
+    try:
+        json.loads(OPTIONS.value)
+    except ValueError as error:
+        launcher.fail(LotteryError(f"--cluster_options: {error}"))
+    return rest
+
+
+def console():
+    """Entry point of the console script."""
+    jax.config.config_with_absl()
+    app.run(main, flags_parser=parse_flags)
+
+
+if __name__ == "__main__":
+    console()
