@@ -16,6 +16,7 @@ _HOME = {
     "run": "lottery_jax.experiment",
     "save_ticket": "lottery_jax.reporting.ticket_files",
     "ticket_of": "lottery_jax.run_tickets",
+    "write_report": "lottery_jax.reporting.report",
 }
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "run",
     "save_ticket",
     "ticket_of",
+    "write_report",
 ]
 __version__ = "0.1.0"
 

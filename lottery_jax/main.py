@@ -62,6 +62,7 @@ def main(argv: list[str]):
     _join()
     try:
         found = experiment.run(CONFIG.value, WORKDIR.value or default_workdir())
+        hosts.from_first(_report, found)
         if MORE_FIGURES.value:
             hosts.from_first(_draw_more, found)
     except (LotteryError, OSError) as error:
@@ -90,6 +91,15 @@ def set_up_devices():
         # One lane per core: small matrix products gain nothing from a second one.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         jax.config.update("jax_num_cpu_devices", cores)
+
+
+def _report(found: Results):
+    path = found.workdir / "report.html"
+    if not path.exists():
+        from lottery_jax.reporting.report import write_report
+
+        write_report([found.workdir], path)
+    progress.say(f"report: {path}")
 
 
 def _draw_more(found: Results):

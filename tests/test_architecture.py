@@ -28,7 +28,7 @@ FLOORS = [
     ("validation",),
     ("experiment", "own_network", "run_tickets"),
     ("sweeps",),
-    ("main", "sweep"),
+    ("main", "report", "sweep"),
 ]
 
 

@@ -1,0 +1,33 @@
+"""Shows runs in one page that opens in any browser.
+
+    lottery-report RUN [RUN ...] [--output=report.html]
+
+A RUN is a directory that `lottery` has made, finished or not.
+"""
+
+import sys
+
+from absl import app, flags
+
+from lottery_jax.errors import LotteryError
+from lottery_jax.reporting.report import write_report
+
+OUTPUT = flags.DEFINE_string("output", "report.html", "File of the page.")
+
+
+def main(argv: list[str]):
+    """Writes the page of the run directories in `argv`."""
+    try:
+        print(f"report: {write_report(argv[1:], OUTPUT.value)}")
+    except (LotteryError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def console():
+    """Entry point of the console script."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    console()
