@@ -101,6 +101,7 @@ def default(algorithm: str = "imp") -> ConfigDict:
     config.replicates = 5  # independent repetitions of the whole experiment
     # Keep compiled programs in the user's cache directory, for the next start.
     config.compilation_cache = True
+    config.tensorboard = False  # event files of every lane, for TensorBoard
     return config
 
 

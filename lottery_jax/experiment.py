@@ -1,5 +1,6 @@
 """From a config to results: task and algorithm, then round by round onto the disk."""
 
+import contextlib
 import functools
 import os
 import time
@@ -20,6 +21,7 @@ from lottery_jax.analysis import claims, columns, sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS, with_biases
+from lottery_jax.reporting import live as tensorboard
 from lottery_jax.reporting import progress, results
 from lottery_jax.tickets import allocation, masks, planting, targets
 from lottery_jax.training import (
@@ -57,6 +59,8 @@ def run(
     """
     hosts.on_all(validation.validate, config)
     hosts.check_same("fields in its config", config.to_dict)
+    if config.tensorboard:
+        hosts.on_all(tensorboard.check)
     progress.console.quiet = jax.process_index() > 0 or member is not None
     workdir = Path(workdir)
     if hosts.from_first(results.is_finished, workdir, config.to_dict()):
@@ -82,7 +86,10 @@ def run(
         measure = functools.partial(
             columns.of_round, task, level_barrier=config.level_barrier
         )
-        _rounds(algorithm, measure, roots, workdir, done)
+        live = None
+        if config.tensorboard and jax.process_index() == 0:
+            live = stack.enter_context(contextlib.closing(tensorboard.Writer(workdir)))
+        _rounds(algorithm, measure, roots, workdir, done, live)
         compiling = cache.compile_seconds() - compiled
         progress.say(f"{compiling:.0f} s of these rounds were compilation")
         return hosts.from_first(_show_end, workdir, config.claims)
@@ -103,8 +110,18 @@ def _checksums(task: Task) -> list[int]:
     ]
 
 
-def _rounds(algorithm: Algorithm, measure: Callable, roots, workdir: Path, done: int):
+def _rounds(
+    algorithm: Algorithm,
+    measure: Callable,
+    roots,
+    workdir: Path,
+    done: int,
+    live: tensorboard.Writer | None,
+):
     state, last = algorithm.init(roots), len(algorithm.ladder) - 1
+    if done and live:
+        before = results.load_results(workdir)
+        live.write(before.summary, before.curves)
     if done:
         state = results.restore(workdir, like=state)
         progress.say(f"going on with round {done} of {workdir}")
@@ -123,9 +140,11 @@ def _rounds(algorithm: Algorithm, measure: Callable, roots, workdir: Path, done:
             progress.say(f"note: nothing is left of {layers} in a ticket of this round")
         for note in info.notes:
             progress.say(f"note: {note}")
-        summary = hosts.from_first(
+        summary, curves = hosts.from_first(
             results.commit, workdir, info, state, certificate, found
         )
+        if live:
+            live.write(summary, curves)
         left = (time.perf_counter() - start) * (last - number)
         much = compiling > seconds / 10
         steps = info.trained.history["step"][0, -1] - info.start

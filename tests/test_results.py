@@ -296,3 +296,51 @@ def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="train.batch_size: 5000: the training split"):
         experiment.run(helpers.tiny_config(train__batch_size=5000), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_has_every_lane_and_goes_on(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX", reason="the extra is not installed")
+    config = helpers.tiny_config(algorithm__rounds=1, tensorboard=True)
+    folder, commit = tmp_path / "tensorboard", results.commit
+
+    def stopped(workdir, info, *rest):
+        if info.round == 1:
+            raise KeyboardInterrupt
+        return commit(workdir, info, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(results, "commit", stopped)
+        experiment.run(config, tmp_path)
+    half = events(folder / "ticket")
+    found = experiment.run(config, tmp_path)
+    assert {path.name for path in folder.iterdir()} == set(found.summary.lane)
+    whole = events(folder / "ticket")
+    assert half.items() < whole.items()
+    own = found.summary[found.summary.lane == "ticket"].groupby("round")
+    for number, mean in own.early_stop_test_accuracy.mean().items():
+        assert whole["early_stop_test_accuracy", number] == pytest.approx(mean)
+    assert ("curves_of_round_01/validation_loss", 30) in whole
+    assert len(list((folder / "ticket").iterdir())) == 1
+
+
+def test_tensorboard_that_is_not_installed_is_missed_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"tensorboard.*pip install"):
+        experiment.run(helpers.tiny_config(tensorboard=True), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def events(folder):
+    """(tag, step) -> value, of the event files of a lane."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = {}
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        while data:  # a length, its checksum, the record, its checksum
+            size = int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12 : 12 + size])
+            data = data[16 + size :]
+            for value in event.summary.value:
+                found[value.tag, event.step] = value.simple_value
+    return found

@@ -36,7 +36,7 @@ from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.errors import ResultsError
 from lottery_jax.reporting import tables
 
-CHANGE_NO_NUMBER = ("claims", "compilation_cache")
+CHANGE_NO_NUMBER = ("claims", "compilation_cache", "tensorboard")
 """Fields of a config that may differ when a run goes on."""
 
 
@@ -252,8 +252,8 @@ def _writing(workdir: Path):
 
 def commit(
     workdir: Path, info: RoundInfo, state, certificate: dict, columns: dict
-) -> pd.DataFrame:
-    """Writes a round whole and returns its summary.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Writes a round whole and returns its summary and curves.
 
     The state of the round before is then no longer needed.
 
@@ -273,7 +273,7 @@ def commit(
     with _writing(workdir):
         for folder in _round_folders(workdir)[:-1]:
             (folder / "state.npz").unlink(missing_ok=True)
-    return summary
+    return summary, curves
 
 
 def write_text(workdir: Path, name: str, text: str) -> Path:
