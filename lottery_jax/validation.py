@@ -4,6 +4,7 @@ Before anything is compiled or written, naming the field, its value and what it 
 """
 
 import inspect
+import operator
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -97,14 +98,14 @@ def validate(config: ConfigDict) -> None:
         problem = f"{config.train.eval_every}: beyond the last step, "
         raise ConfigError("train.eval_every", f"{problem}{config.train.steps}")
 
-    CHECKS[config.algorithm.name](config)
+    CHECKS.get(config.algorithm.name, lambda config: None)(config)
     for name in config.controls:
         if name not in CONTROLS:
             problem = f"no such control; {nearest(name, CONTROLS)}"
             raise ConfigError(f"controls.{name}", problem)
         _at_least(config, f"controls.{name}", 0)
     lanes, later = _lanes(config)
-    last = LAST_ROUND[config.algorithm.name](config.algorithm)
+    last = LAST_ROUND.get(config.algorithm.name, ROUNDS)(config.algorithm)
     claims.validate(config.claims, lanes, last, later=later)
     _check_planting(config)
     from_training = config.algorithm.get("pretrain", False)
@@ -555,10 +556,12 @@ CHECKS = {
 }
 """Name of an algorithm -> what its fields may be."""
 
+ROUNDS = operator.attrgetter("rounds")
+"""The number of the last round of an algorithm that is not named below."""
+
 LAST_ROUND = {
     "compare": lambda fields: len(fields.densities),
     "gradual": lambda fields: len(fields.densities),
-    "imp": lambda fields: fields.rounds,
     "nets": lambda fields: fields.generations + fields.imp_rounds + 1,
     "sample_complexity": lambda fields: len(fields.kept_per_unit) - 1,
     "strong_tickets": lambda fields: (

@@ -2,20 +2,9 @@
 
 import re
 
-import lottery_jax
 from tests import helpers
 
 README = (helpers.REPOSITORY / "README.md").read_text()
-
-
-def test_the_own_dataset_model_and_score_of_the_readme_run(tmp_path):
-    (code,) = re.findall(r"```python\n(# mine\.py.*?)```", README, re.DOTALL)
-    (tmp_path / "mine.py").write_text(code)
-    sizes = ["--config.train.steps=60", "--config.replicates=2"]
-    done = helpers.lottery("--config=mine.py", "--workdir=run", *sizes, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    summary = lottery_jax.load_results(tmp_path / "run").summary
-    assert summary["round"].max() == 5 and summary.train_accuracy.max() > 0.8
 
 
 def test_every_config_stands_in_the_readme():
@@ -32,7 +21,7 @@ def test_links_lead_somewhere():
 
 
 def test_the_experiment_the_session_and_the_repetition_run(tmp_path, monkeypatch):
-    (code,) = re.findall(r"<!-- session -->\n```python\n(.*?)```", README, re.DOTALL)
+    (code,) = helpers.code_of("methods/session.md")
     assert "replicates = 20" in code
     monkeypatch.chdir(tmp_path)
     found = {}

@@ -6,6 +6,7 @@ Replicates are the independent unit: draws within one are averaged before.
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 Statistic = Callable[..., np.ndarray]
@@ -28,7 +29,11 @@ def mean_of_ratios(a, b, axis=-1):
 
 
 def paired_bootstrap(
-    a, b, statistic: Statistic, level: float = 0.95, resamples: int = 9999
+    a: ArrayLike,
+    b: ArrayLike,
+    statistic: Statistic,
+    level: float = 0.95,
+    resamples: int = 9999,
 ) -> tuple[float, float, float]:
     """Interval of a statistic of pairs by resampling replicates: (low, high, error).
 
@@ -37,7 +42,8 @@ def paired_bootstrap(
     Student's interval but for the noise of resampling.
 
     Args:
-      a, b: one number per replicate each [R].
+      a: one number per replicate [R].
+      b: the same, of what it is compared with.
       statistic: of pairs.
       level: coverage.
       resamples: how many are drawn, always with the same random numbers.
@@ -84,7 +90,9 @@ def minimum_detectable_effect(
     return float(error * quantiles.sum())
 
 
-def confidence_interval(values, level: float = 0.95) -> tuple[float, float, float]:
+def confidence_interval(
+    values: ArrayLike, level: float = 0.95
+) -> tuple[float, float, float]:
     """Mean and Student-t interval of independent replicates: (mean, low, high).
 
     Args:

@@ -105,7 +105,13 @@ def concatenate(*populations):
 
 
 def random_masks(
-    key: Key, params: Params, prunable: Prunable, num: int, density, *, shared=False
+    key: Key,
+    params: Params,
+    prunable: Prunable,
+    num: int,
+    density: float,
+    *,
+    shared: bool = False,
 ) -> Mask:
     """Masks [num, ...] that keep every weight with a probability.
 
@@ -125,7 +131,14 @@ def random_masks(
     )
 
 
-def crossover(key: Key, one, other, probability=0.5, *, coupled: bool = True) -> tuple:
+def crossover(
+    key: Key,
+    one: tuple,
+    other: tuple,
+    probability: float = 0.5,
+    *,
+    coupled: bool = True,
+) -> tuple:
     """Uniform crossover: every entry is that of `one` with a probability.
 
     Args:
