@@ -280,15 +280,18 @@ def nets(
         )
 
     @jax.jit
-    def first_generation(state: NetsState) -> Genome:
+    def first_generation(state: NetsState) -> tuple[Genome, Lane]:
+        """Candidates [R, P, ...], and as lanes."""
+
         def one(key):
             return newcomers(key, population, shared=shared_mask)
 
-        return jax.vmap(one)(keys(state, "search"))
+        drawn = jax.vmap(one)(keys(state, "search"))
+        return drawn, lanes_of(drawn)
 
     @jax.jit
-    def breed(state: NetsState) -> Genome:
-        """Children [R, P - elites, ...]."""
+    def breed(state: NetsState) -> tuple[Genome, Lane]:
+        """Children [R, P - elites, ...], and as lanes."""
         num = population - elites
         choose = genetics.SELECTIONS[select]
 
@@ -307,9 +310,10 @@ def nets(
                 child = genetics.concatenate(stay, new)
             return child
 
-        return jax.vmap(one)(
+        children = jax.vmap(one)(
             keys(state, "search"), state.genomes, state.measured["fitness"]
         )
+        return children, lanes_of(children)
 
     def mutate(keys, children: Genome) -> Genome:
         """Noise, resample, disable, enable, flip, swap, in this order."""
@@ -335,7 +339,6 @@ def nets(
             )(jax.random.split(keys[6], num), mask)  # fmt: skip
         return Genome(theta, mask)
 
-    @jax.jit
     def lanes_of(genomes: Genome) -> Lane:
         """Candidates [R, C, ...] as lanes [R * C, ...]."""
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), genomes)
@@ -401,13 +404,12 @@ def nets(
 
     def generation(state: NetsState) -> tuple[NetsState, RoundInfo]:
         number = int(state.round)
-        if bool(state.stopped.all()):
+        if np.all(state.stopped):
             after = state._replace(round=state.round + 1)
         else:
-            newcomers = breed(state) if number else first_generation(state)
+            newcomers, lanes = breed(state) if number else first_generation(state)
             # Nothing is evaluated on the way.
-            end = jnp.array([search["steps"]], jnp.int32)
-            trained = measure(lanes_of(newcomers), end)
+            trained = measure(lanes, jnp.array([search["steps"]], jnp.int32))
             after = join(state, newcomers, trained.summary)
         return after, told(number, after)
 
