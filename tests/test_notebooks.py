@@ -6,15 +6,29 @@ import json
 import pytest
 from matplotlib.figure import Figure
 
-import lottery_jax
 from tests import helpers
 
 NOTEBOOKS = sorted((helpers.REPOSITORY / "colab").glob("*.ipynb"))
 
-SMALL = {"steps": 60, "eval_every": 30, "replicates": 3}
+SMALL = {
+    "00_quickstart.ipynb": {"steps": 48, "rounds": 2, "replicates": 2},
+    "01_imp_and_rewinding.ipynb": {
+        "steps": 40, "rewind_step": 4, "rounds": 2, "replicates": 2,
+    },
+    "02_criteria_and_supermasks.ipynb": {"steps": 40, "rounds": 2, "replicates": 2},
+    "03_pruning_at_init_and_planted_tickets.ipynb": {
+        "steps": 40, "samples": 200, "replicates": 2,
+    },
+    "04_evolution_and_strong_tickets.ipynb": {
+        "population": 10, "generations": 20, "candidates": 20, "searched": 2,
+        "replicates": 2,
+    },
+    "05_your_own_network.ipynb": {"steps": 20, "rounds": 2, "replicates": 2},
+    "lth_api.ipynb": {"steps": 60, "eval_every": 30, "replicates": 3},
+}  # fmt: skip
 """In place of what the cell tagged `parameters` says."""
 
-FIGURES = {"lth_api.ipynb": 6}
+FIGURES = dict(zip(SMALL, (1, 1, 1, 2, 3, 1, 6), strict=True))
 """How many a notebook shows."""
 
 
@@ -40,25 +54,42 @@ def execute(source, namespace):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    small = SMALL[path.name]
     namespace, shown = {"__name__": "__main__"}, []
     for tags, source in cells_of(path):
         if source.startswith("%"):
             continue
         value = execute(source, namespace)
         if "parameters" in tags:
-            assert namespace.keys() >= SMALL.keys()
-            namespace |= SMALL
+            assert {*small} <= {*namespace}
+            namespace |= small
         shown += [value] if isinstance(value, Figure) else []
     assert len(shown) == FIGURES[path.name]
     for figure in shown:
         axes = figure.axes[0]
-        assert axes.has_data() and axes.get_xlabel() and axes.get_legend()
-    runs = [value for value in namespace.values() if hasattr(value, "curves")]
-    assert runs
-    for run in runs:
-        assert run.curves.step.max() == SMALL["steps"]
-        assert len(list((run.workdir / "figures").glob("*.png"))) >= 5
-        assert len(lottery_jax.load_results(run.workdir).curves) == len(run.curves)
+        assert axes.has_data() or axes.texts or axes.collections
+    for run in (value for value in namespace.values() if hasattr(value, "curves")):
+        assert run.summary.replicate.nunique() <= small["replicates"]
+        assert len(list((run.workdir / "figures").glob("*.png"))) >= 3
+
+
+def test_a_notebook_runs_in_a_kernel(tmp_path):
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    for cell in notebook.cells:
+        if cell.source.startswith("%pip"):
+            cell.source = ""
+        if "parameters" in cell.metadata.get("tags", []):
+            small = SMALL[NOTEBOOKS[0].name]
+            cell.source = "\n".join(
+                f"{name} = {value}" for name, value in small.items()
+            )
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=300, resources=resources).execute()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    assert any("image/png" in out.get("data", {}) for out in outputs)
+    assert (tmp_path / "report.html").is_file()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
@@ -74,4 +105,4 @@ def test_a_notebook_is_stored_clean(path):
 
 
 def test_there_are_notebooks():
-    assert {path.name for path in NOTEBOOKS} == set(FIGURES)
+    assert {path.name for path in NOTEBOOKS} == set(SMALL)
