@@ -100,7 +100,7 @@ def _show_finished(workdir: Path, config: ConfigDict) -> results.Results:
     progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
     if config.claims or not (workdir / "figures").is_dir():
         with results.open_run(workdir, config.to_dict(), found.ladder):
-            _show_end(workdir, config.claims)
+            return _show_end(workdir, config.claims)
     return found
 
 
@@ -311,27 +311,17 @@ def make_algorithm(
         shape = optimizers.SCHEDULES[settings.schedule](
             settings.steps, settings.milestones, settings.gamma
         )
-
-        def build(task):
-            def train(lane, data, grid):
-                # In a team lanes may have their own.
-                momentum, decay = (
-                    lane.hypers.get(name, settings[name])
-                    for name in ("momentum", "weight_decay")
-                )
-                own = make_train(
-                    task,
-                    optimizers.OPTIMIZERS[settings.optimizer](momentum, decay),
-                    optimizers.with_warmup(shape, settings.warmup_steps),
-                    steps=settings.steps,
-                    batch_size=settings.batch_size,
-                    **({} if search else {"test_curve": settings.test_curve}),
-                    **special,
-                )
-                return own(lane, data, grid)
-
-            return train
-
+        build = functools.partial(
+            _per_lane,
+            make_train=make_train,
+            settings=settings,
+            search=search,
+            schedule=optimizers.with_warmup(shape, settings.warmup_steps),
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            **({} if search else {"test_curve": settings.test_curve}),
+            **special,
+        )
         chosen = config.train.execution
         # Sparse execution has pruned weights at 0, one mask for all steps, and weights
         # where the network has them.
@@ -368,6 +358,22 @@ def make_algorithm(
         controls=config.controls.to_dict(),
         **options,
     )
+
+
+def _per_lane(
+    task: Task, *, make_train: Callable, settings: ConfigDict, search: bool, **options
+) -> loop.Train:
+    """A training, of which lanes of a team may have momentum and decay of their own."""
+
+    def train(lane, data, grid):
+        own = {} if search else lane.hypers
+        momentum, decay = (
+            own.get(name, settings[name]) for name in ("momentum", "weight_decay")
+        )
+        optimizer = optimizers.OPTIMIZERS[settings.optimizer](momentum, decay)
+        return make_train(task, optimizer, **options)(lane, data, grid)
+
+    return train
 
 
 def _allocation(name: str) -> allocation.Allocation:

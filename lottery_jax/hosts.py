@@ -5,6 +5,8 @@ the run directory above all, is done by the first; the others are told what came
 With one process, every function here is the plain call.
 """
 
+import logging
+import os
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -85,3 +87,14 @@ def _share(value: Any, source: int) -> Any:
     if here:
         padded[:size] = content
     return pickle.loads(send(padded)[:size].tobytes())
+
+
+def set_up_devices():
+    """A CPU device per core, unless the user says otherwise."""
+    # jax tells of every backend that is not installed and every address it calls.
+    for name in ("xla_bridge", "distributed"):
+        logging.getLogger(f"jax._src.{name}").setLevel(logging.WARNING)
+    if jax.config.jax_num_cpu_devices < 0:
+        # One lane per core: small matrix products gain nothing from a second one.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        jax.config.update("jax_num_cpu_devices", cores)

@@ -14,7 +14,6 @@ elsewhere.
 
 import hashlib
 import json
-import logging
 import os
 import sys
 import traceback
@@ -58,7 +57,7 @@ HEARTBEAT = 30
 def main(argv: list[str]):
     """Runs what the flags say."""
     del argv
-    set_up_devices()
+    hosts.set_up_devices()
     _join()
     try:
         found = experiment.run(CONFIG.value, WORKDIR.value or default_workdir())
@@ -82,23 +81,10 @@ def main(argv: list[str]):
         _leave(1)
 
 
-def set_up_devices():
-    """A CPU device per core, unless the user says otherwise."""
-    # jax tells of every backend that is not installed and every address it calls.
-    for name in ("xla_bridge", "distributed"):
-        logging.getLogger(f"jax._src.{name}").setLevel(logging.WARNING)
-    if jax.config.jax_num_cpu_devices < 0:
-        # One lane per core: small matrix products gain nothing from a second one.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        jax.config.update("jax_num_cpu_devices", cores)
-
-
 def _report(found: Results):
-    path = found.workdir / "report.html"
-    if not path.exists():
-        from lottery_jax.reporting.report import write_report
+    from lottery_jax.reporting.report import write_report
 
-        write_report([found.workdir], path)
+    path = write_report([found.workdir], found.workdir / "report.html")
     progress.say(f"report: {path}")
 
 

@@ -85,14 +85,15 @@ def find_ticket(
 
     Args:
       init: theta_0, any pytree of float arrays; or `init(key) -> theta_0`, which
-        replicates and the controls that draw weights again need.
+        several replicates and the controls `reinit` need.
       train: as `Train`. `lottery_jax.masked(optimizer, mask)` keeps weights zero.
       rounds: of pruning, after the dense round 0.
       prune_fraction: of the weights left, that a round drops.
       score: name in `SCORES` that needs no data.
       scope: name in `SCOPES`: "global", or "layerwise", every leaf for itself.
       rewind: name in `REWINDS`.
-      warm_up: trains theta_0 to theta_k, from where `train` goes on; None: k = 0.
+      warm_up: trains theta_0 to theta_k, from where `train` goes on, with a key of its
+        own; None: k = 0.
       prunable: pytree of bools, or of a path and a leaf whether it may be pruned.
       controls: name in `CONTROLS` -> how many of the ticket in every round.
       evaluate: of trained weights, a number or a dict of numbers, for the summary.
@@ -118,6 +119,13 @@ def find_ticket(
     ):
         if value not in valid:
             raise LotteryError(f"{what}: {value!r}; {nearest(value, valid)}")
+    _check_numbers(rounds, prune_fraction, replicates)
+    if not _is_function(init):
+        drawing = sorted(name for name in controls if name.startswith("reinit"))
+        if drawing or (replicates or 1) > 1:
+            who = drawing[0] if drawing else f"{replicates} replicates"
+            problem = f"{who} need weights drawn anew: expected init(key) -> params"
+            raise LotteryError(f"init: {problem}")
     may = _prunable(prunable, shapes)
     run = _lanes(_checked(train, "train", shapes), vectorize)
     warm = _lanes(_checked(warm_up, "warm_up", shapes), vectorize) if warm_up else None
@@ -126,7 +134,8 @@ def find_ticket(
         def trained(lanes: Lane, grid) -> Trained:
             start = masks.apply(lanes.params, lanes.mask)
             if warm and grid[0] == 0:  # else it goes on from theta_k
-                start = warm(lanes.key, start, lanes.mask)
+                early = jax.vmap(jax.random.fold_in, (0, None))(lanes.key, 1)
+                start = warm(early, start, lanes.mask)
             final = run(lanes.key, start, lanes.mask)
             return Trained(final, final, {REWIND_POINT: start}, {}, {})
 
@@ -135,12 +144,12 @@ def find_ticket(
     empty = Split(jnp.zeros((0,)), jnp.zeros((0,)))
     model = Model(lambda key: (draw(key), {}), apply=None, prunable=lambda _: may)
     dataset = Dataset(empty, empty, empty, None, "")
-    named_output = any(name.startswith("output/") for name in masks.named_leaves(may))
+    kinds = map(masks.layer_kind, masks.prunable_names(may))
     algorithm = imp(
         Task(dataset, model, None, {}), make_run, lambda _, start: [start, 2],
         learning_rate=0.0, replicates=replicates or 1, controls=controls,
         rounds=rounds, prune_fraction=prune_fraction, scope=scope, score=score,
-        output_prune_fraction=prune_fraction if named_output else None,
+        output_prune_fraction=prune_fraction if "output" in kinds else None,
         rewind=rewind, rewind_step=int(warm is not None),
     )  # fmt: skip
     state, rows, found = algorithm.init(rng.roots(seed)), [], []
@@ -159,6 +168,16 @@ def find_ticket(
         pd.DataFrame(rows),
         [certificate for _, certificate in found],
     )
+
+
+def _check_numbers(rounds: int, prune_fraction: float, replicates: int | None):
+    if rounds < 1:
+        raise LotteryError(f"rounds: {rounds}: expected at least 1")
+    if not 0 < prune_fraction < 1:
+        problem = "expected a number between 0 and 1"
+        raise LotteryError(f"prune_fraction: {prune_fraction}: {problem}")
+    if replicates is not None and replicates < 1:
+        raise LotteryError(f"replicates: {replicates}: expected None or at least 1")
 
 
 def _is_function(value) -> bool:

@@ -28,8 +28,9 @@ def ticket_of(
       replicate: which of them.
 
     Raises:
-      LotteryError: no such run, round or replicate; another algorithm, or a rewind that
-        goes on from trained weights, which are not kept.
+      LotteryError: no such run, round or replicate; another algorithm, a rewind that
+        goes on from trained weights, which are not kept, or pruned weights that were
+        frozen at other values than zero.
     """
     found = results.load_results(workdir)
     config = ConfigDict(found.config)
@@ -40,6 +41,9 @@ def ticket_of(
     if REWINDS[algorithm.rewind].survivors != "rewind_point":
         problem = f"its tickets start from what `{algorithm.rewind}` left, which is not"
         raise TicketError(f"{workdir}: {problem} kept")
+    if algorithm.pruned != "zero":
+        problem = f"{algorithm.pruned}: a ticket's are zero"
+        raise TicketError(f"{workdir}: its pruned weights were frozen at {problem}")
     if not 0 <= replicate < config.replicates:
         problem = f"no replicate {replicate}; there are 0 to {config.replicates - 1}"
         raise TicketError(f"{workdir} has {problem}")

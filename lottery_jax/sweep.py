@@ -17,8 +17,8 @@ from pathlib import Path
 import jax
 from absl import app, flags
 
+from lottery_jax import hosts, sweeps
 from lottery_jax import main as launcher
-from lottery_jax import sweeps
 from lottery_jax.errors import LotteryError, nearest
 from lottery_jax.reporting import progress
 
@@ -30,7 +30,7 @@ OPTIONS = flags.DEFINE_string("cluster_options", "{}", "JSON: submitit's paramet
 def main(argv: list[str]):
     """Runs what the flags say."""
     del argv
-    launcher.set_up_devices()
+    hosts.set_up_devices()
     workdir = Path(launcher.WORKDIR.value)
     try:
         table = sweeps.run_sweep(
@@ -80,6 +80,9 @@ def parse_flags(argv: list[str]) -> list[str]:
     for flag in (SWEEP, launcher.WORKDIR):
         if flag.value is None:
             launcher.fail(LotteryError(f"no --{flag.name}"))
+    if launcher.DISTRIBUTED.value or launcher.COORDINATOR.value:
+        problem = "a sweep is one process, or --cluster's jobs"
+        launcher.fail(LotteryError(f"--distributed, --coordinator: {problem}"))
     try:
         json.loads(OPTIONS.value)
     except ValueError as error:

@@ -6,8 +6,10 @@ Every run keeps a directory of its own, with all that a run has, and goes on aft
 kill.
 """
 
+import glob
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from ml_collections import ConfigDict
 
-from lottery_jax import experiment, validation
+from lottery_jax import experiment, hosts, validation
 from lottery_jax.errors import ConfigError, LotteryError, nearest
 from lottery_jax.reporting import progress, results
 from lottery_jax.training.teams import Member, Team
@@ -27,7 +29,7 @@ LANES = (
     "train.learning_rate",
     *(f"train.{name}" for name in HYPERS),
     "algorithm.jitter",
-    *("seed.init", "seed.order", "seed.control", "seed.score", "seed.rewind"),
+    *("seed.init", "seed.order", "seed.control"),
 )
 """Fields that may differ between lanes of one program, whatever the algorithm."""
 
@@ -75,8 +77,8 @@ def configs_of(config: ConfigDict, sweep: Iterable[Overrides]) -> dict[str, Conf
 
 def name_of(overrides: Overrides) -> str:
     """Of the directory of a run: "train.learning_rate=0.1,replicates=3"."""
-    pairs = [f"{field}={value}" for field, value in overrides.items()]
-    return ",".join(pairs).replace("/", "_").replace(" ", "") or "as_it_is"
+    name = ",".join(f"{field}={value}" for field, value in overrides.items())
+    return re.sub(r"[^\w.,=()+-]", "_", name.replace(" ", "")) or "as_it_is"
 
 
 def groups_of(configs: Mapping[str, ConfigDict]) -> list[dict[str, ConfigDict]]:
@@ -118,14 +120,21 @@ def run_group(configs: Mapping[str, ConfigDict], workdir: str | os.PathLike):
             member.leave()
 
     threads = [
-        threading.Thread(target=one, args=(name, config, member), daemon=True)
+        threading.Thread(target=one, args=(name, config, member))
         for (name, config), member in zip(configs.items(), team.members, strict=True)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    progress.console.quiet = False
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        team.stop()
+        for thread in threads:
+            thread.join()
+        raise
+    finally:
+        progress.console.quiet = False
     for error in failed.values():
         if not isinstance(error, (LotteryError, OSError)):
             raise error
@@ -161,7 +170,7 @@ def run_sweep(
     groups = groups_of(configs_of(config, sweep))
     total = sum(map(len, groups))
     progress.say(f"{total} runs, {len(groups)} programs")
-    failed = []
+    failed, jobs = [], []
     if cluster:
         jobs = _submit(groups, workdir, cluster, cluster_options or {})
     for number, group in enumerate(groups):
@@ -171,13 +180,17 @@ def run_sweep(
             else:
                 run_group(group, workdir)
             progress.say(f"program {number + 1} of {len(groups)}: {', '.join(group)}")
+        except KeyboardInterrupt:
+            for job in jobs:
+                job.cancel()
+            raise
         except Exception as error:  # of a job it is submitit's own
             if not cluster and not isinstance(error, LotteryError):
                 raise
             failed.append(str(error))
     if failed:
         raise LotteryError("\n".join(failed))
-    return results.load_results(workdir / "*")
+    return results.load_results(Path(glob.escape(str(workdir))) / "*")
 
 
 def _submit(groups, workdir: Path, cluster: str, options: Mapping[str, object]) -> list:
@@ -192,7 +205,13 @@ def _submit(groups, workdir: Path, cluster: str, options: Mapping[str, object]) 
     except (NameError, RuntimeError, ValueError) as error:
         raise LotteryError(f"--cluster={cluster}: {error}") from error
     with executor.batch():
-        return [executor.submit(run_group, group, workdir) for group in groups]
+        return [executor.submit(_job, group, workdir) for group in groups]
+
+
+def _job(group: Mapping[str, ConfigDict], workdir: Path):
+    """A group in a process of its own."""
+    hosts.set_up_devices()
+    run_group(group, workdir)
 
 
 def _check_field(config: ConfigDict, field: str):

@@ -306,6 +306,7 @@ def test_more_figures_of_diverged_tickets_are_drawn(tmp_path):
 def test_the_command_line_asks_for_more_figures(tmp_path, monkeypatch, capsys):
     results, _ = with_masks(made_results(tmp_path, replicates=1))
     monkeypatch.setattr(experiment, "run", lambda config, workdir: results)
+    monkeypatch.setattr(main, "_report", lambda found: None)  # there is no such run
     config = f"--config={helpers.REPOSITORY}/configs/xor.py"
     with flagsaver.flagsaver():
         for flag in ("--nomore_figures", "--more_figures"):

@@ -92,7 +92,7 @@ def test_weights_are_rewound_to_where_the_warm_up_ends():
 
     theta = draw(jax.random.key(1))
     found = find(theta, warm_up=warm_up)
-    early = jax.jit(warm_up)(None, theta, masks.full(theta))
+    early = jax.jit(warm_up)(None, theta, masks.full(theta))  # it needs no key
     assert helpers.trees_differ(early, theta)
     expected = masks.apply(early, found.ticket.mask)
     jax.tree.map(
@@ -110,6 +110,20 @@ def test_what_may_be_pruned_can_be_said():
     assert by_tree.masks[-1]["head"].all() and not by_tree.masks[-1]["body"][1].all()
     layerwise = find(scope="layerwise", prune_fraction=0.5, rounds=1)
     assert int(layerwise.masks[-1]["head"].sum()) == 5  # 4.5, half to even, are dropped
+
+
+def test_a_layer_called_output_is_pruned_like_the_others():
+    def init(key):
+        return {"output_layer": jax.random.normal(key, (10, 10)), "w": jnp.ones((5, 4))}
+
+    def train(key, params, mask):
+        return params
+
+    found = find(init, train, scope="layerwise", prune_fraction=0.2, rounds=1)
+    kept = jax.tree.map(jnp.sum, found.masks[-1])
+    assert kept == {"output_layer": 80, "w": 16}
+    rest = find(init, train, prunable=lambda path, leaf: path == "w", rounds=1)
+    assert rest.masks[-1]["output_layer"].all()
 
 
 def moves(key, params, mask):
@@ -139,6 +153,17 @@ BAD = {
     },
     "pruned weights that are not zero": {"train": moves},
     "config.algorithm.rounds": {"rounds": 40},
+    "rounds: 0": {"rounds": 0},
+    "replicates: 0": {"replicates": 0},
+    "prune_fraction: -0.5": {"prune_fraction": -0.5},
+    "init: 2 replicates need weights": {
+        "init": draw(jax.random.key(0)),
+        "replicates": 2,
+    },
+    "init: reinit need weights": {
+        "init": draw(jax.random.key(0)),
+        "controls": {"reinit": 1},
+    },
 }
 
 

@@ -63,7 +63,7 @@ def test_it_is_one_small_file_that_asks_nobody(page):
 
 def test_it_says_what_ran(page, runs):
     assert page.count("<h2>") == 2
-    assert "mlp on digits" in page and "mlp on moons" in page
+    assert "mlp 16 on digits" in page and "mlp 20 on moons" in page
     assert "2 runs side by side" in page
     assert page.count("3 of 3") == 3
     assert "A &lt;ticket&gt; is as good." in page
@@ -102,6 +102,15 @@ def test_tables_come_along(page, runs):
     pd.testing.assert_frame_equal(
         table[["lane", "kept"]], found[["lane", "kept"]], check_dtype=False
     )
+
+
+def test_names_cannot_break_out_of_their_place(runs, tmp_path):
+    folder = tmp_path / 'a"b<!--script--><script>'
+    shutil.copytree(runs / "one", folder)
+    path = lottery_jax.write_report([folder], tmp_path / "r.html")
+    page = path.read_text()
+    assert page.count("<script>") == 2 and page.count("</script>") >= 3
+    assert 'a"b<' not in page and "a&quot;b&lt;" in page
 
 
 def test_a_run_that_is_not_finished_is_shown_as_far_as_it_is(runs, tmp_path):

@@ -1,16 +1,21 @@
 """Sweeps: what can share a program does, and every run is as it is alone."""
 
 import shutil
+import threading
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 import lottery_jax
-from lottery_jax import experiment, sweeps
+from lottery_jax import config as configs
+from lottery_jax import experiment, sweep, sweeps
 from lottery_jax.errors import ConfigError, LotteryError
-from lottery_jax.training import lanes
+from lottery_jax.training import lanes, teams
+from lottery_jax.types import Lane
 from tests import helpers
+from tests.test_config import load
 
 
 def small():
@@ -91,33 +96,83 @@ def test_a_sweep_goes_on(swept, monkeypatch, tmp_path):
 
 
 def test_one_that_fails_does_not_stop_the_others(tmp_path):
-    sweep = [{"train.learning_rate": rate} for rate in (0.1, 0.2)]
-    bad = tmp_path / sweeps.name_of(sweep[0])
+    wanted = [{"train.learning_rate": rate} for rate in (0.1, 0.2)]
+    bad = tmp_path / sweeps.name_of(wanted[0])
     bad.mkdir()
     (bad / "something").touch()
     with pytest.raises(LotteryError, match=r"(?s)1 of 2 runs failed.*no run directory"):
-        sweeps.run_sweep(small(), sweep, tmp_path)
-    other = lottery_jax.load_results(tmp_path / sweeps.name_of(sweep[1]))
+        sweeps.run_sweep(small(), wanted, tmp_path)
+    other = lottery_jax.load_results(tmp_path / sweeps.name_of(wanted[1]))
     assert len(other.certificates) == 2
 
 
+def test_an_error_in_the_shared_program_is_everybodys(tmp_path, monkeypatch):
+    """Nobody waits for ever, whatever went wrong, in the program or after it."""
+
+    def broken(*arguments):
+        return lambda lanes, grid: {"too": jnp.zeros(())}  # cannot be handed back
+
+    monkeypatch.setattr(lanes, "make_runner", broken)
+    wanted = [{"train.learning_rate": rate} for rate in (0.1, 0.2)]
+    with pytest.raises(IndexError):
+        sweeps.run_sweep(small(), wanted, tmp_path)
+
+
+def test_a_team_that_is_stopped_trains_no_more():
+    team = teams.Team([{}, {}])
+    found = []
+
+    def one(member):
+        try:
+            member.join(None)(Lane({}, {}, jnp.zeros(1), {}), jnp.zeros(1))
+        except KeyboardInterrupt:
+            found.append(member)
+
+    thread = threading.Thread(target=one, args=team.members[:1])
+    thread.start()
+    team.stop()
+    thread.join(10)
+    assert found == team.members[:1]
+
+
+def test_all_that_may_differ_is_a_field():
+    config = configs.default("imp")
+    for field in sweeps.LANES:
+        group, name = field.split(".")
+        assert name in config[group], field
+    assert set(sweeps.OF_ALGORITHM["imp"]) <= set(config.algorithm)
+
+
+def test_a_search_has_momentum_of_its_own(tmp_path):
+    config = load("nets.py:smoke")
+    config.train.optimizer = config.algorithm.search.optimizer = "momentum"
+    config.algorithm.generations, config.algorithm.imp_rounds = 1, 1
+    config.replicates = 1
+    wanted = [{"train.momentum": 0.5}, {"train.momentum": 0.9}]
+    table = sweeps.run_sweep(config, wanted, tmp_path)
+    searched = table[table["round"] == 0].groupby("run").fitness.first()
+    trained = table[table["round"] == 2].groupby("run").test_loss.first()
+    assert searched.nunique() == 1 and trained.nunique() == 2
+
+
 def test_what_shares_a_program():
-    sweep = [
+    wanted = [
         {"algorithm.prune_fraction": 0.3},
         {"algorithm.score": "movement", "seed.init": 3},
         {"seed.root": 3},  # another split of the data
         {"model.hidden": (9,)},
         {"train.weight_decay": 0.1},
     ]
-    groups = sweeps.groups_of(sweeps.configs_of(small(), sweep))
+    groups = sweeps.groups_of(sweeps.configs_of(small(), wanted))
     assert sorted(map(len, groups)) == [1, 1, 3]
     config = small()
     assert [*sweeps.configs_of(config, [{}])] == ["as_it_is"]
+    assert sweeps.name_of({"model.hidden": [20, 20]}) == "model.hidden=_20,20_"
     assert config == small()
 
 
 @pytest.mark.parametrize(
-    ("sweep", "message"),
+    ("wanted", "message"),
     [
         ([], "no overrides"),
         ([{"train.learning_rat": 1}], "did you mean 'learning_rate'"),
@@ -128,29 +183,40 @@ def test_what_shares_a_program():
         ([{"train.steps": 30}, {"train.steps": 30}], "two runs are train.steps=30"),
     ],
 )
-def test_bad_overrides_are_refused_before_anything_runs(sweep, message, tmp_path):
+def test_bad_overrides_are_refused_before_anything_runs(wanted, message, tmp_path):
     with pytest.raises((LotteryError, ConfigError), match=message):
-        sweeps.run_sweep(small(), sweep, tmp_path / "none")
+        sweeps.run_sweep(small(), wanted, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
-def test_jobs_of_a_cluster(tmp_path):
+def test_the_command_runs_jobs_of_a_cluster(tmp_path):
     """Here processes of this machine take the place of Slurm's."""
     pytest.importorskip("submitit", reason="the extra `cluster` is not installed")
-    options = {"timeout_min": 5}
-    table = sweeps.run_sweep(small(), SWEEP[:1], tmp_path / "runs", "local", options)
-    assert table["round"].max() == 1
-    with pytest.raises(LotteryError, match="unknown|cluster"):
+    with pytest.raises(LotteryError, match="--cluster=slumr"):
         sweeps.run_sweep(small(), SWEEP[:1], tmp_path / "other", "slumr")
+    (tmp_path / "sweep.py").write_text(
+        "def get_sweep():\n    return [{'train.learning_rate': 0.1}]\n"
+    )
+    path = helpers.REPOSITORY / "configs" / "quickstart.py"
+    runs = tmp_path / "runs [1]"
+    done = helpers.lottery(
+        f"--config={path}:smoke", f"--sweep={tmp_path}/sweep.py", f"--workdir={runs}",
+        "--cluster=local", '--cluster_options={"timeout_min": 5}', module="sweep",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "train.learning_rate=0.1" in done.stdout
+    table = pd.read_csv(runs / "sweep.csv")
+    assert table["round"].max() == 2 and set(table.run) == {"train.learning_rate=0.1"}
 
 
 def test_the_command_says_what_is_missing(tmp_path):
     config = helpers.REPOSITORY / "configs" / "quickstart.py"
+    done = helpers.lottery(f"--config={config}", module="sweep")
+    assert done.returncode == 2 and "no --sweep" in done.stderr
     (tmp_path / "empty.py").touch()
-    for flags, message in (
-        ([], "no --sweep"),
-        ([f"--sweep={tmp_path}/none.py", "--workdir=x"], "no sweep file"),
-        ([f"--sweep={tmp_path}/empty.py", "--workdir=x"], "no function get_sweep"),
+    for name, message in (
+        ("none.py", "no sweep file"),
+        ("empty.py", "no function get_sweep"),
     ):
-        done = helpers.lottery(f"--config={config}", *flags, module="sweep")
-        assert done.returncode == 2 and message in done.stderr
+        with pytest.raises(LotteryError, match=message):
+            sweep.load_sweep(f"{tmp_path}/{name}")

@@ -102,6 +102,16 @@ def test_a_ticket_of_a_run_is_bits_and_a_key(run, tmp_path):
     same(lottery_jax.ticket_of(folder, replicate=1), ticket)  # the last round
 
 
+def test_weights_that_have_changed_are_stored(run, tmp_path):
+    """Though the ticket says that they are those of a key."""
+    ticket = lottery_jax.ticket_of(run[0])
+    trained = ticket._replace(params=jax.tree.map(lambda x: 2 * x, ticket.params))
+    path = lottery_jax.save_ticket(tmp_path / "t", trained)
+    loaded = lottery_jax.load_ticket(path)
+    same(loaded, trained)
+    assert loaded.origin is None
+
+
 def test_a_rewound_ticket_has_weights_of_its_own(tmp_path):
     config = helpers.tiny_config()
     config.algorithm.rewind_step = 5
@@ -169,12 +179,14 @@ def test_damage_is_found_out(mlp, tmp_path):
             "tail": jnp.zeros(1),
         },
     )
-    wide = MODELS["mlp"]((5,), 3, hidden=(7, 4), initializer="kaiming_normal")
-    drawn = ticket._replace(
-        params=masks.apply(wide.init(jax.random.key(7))[0], ticket.mask),
-        origin=Origin({"name": "mlp", "hidden": [7, 4]}, (5,), 3, (0, 7), ""),
+    drawn = model.init(jax.random.key(7))[0]
+    origin = Origin({"name": "mlp", "hidden": [7, 4]}, (5,), 3, (0, 7), "")
+    lottery_jax.save_ticket(
+        path, Ticket(masks.apply(drawn, ticket.mask), ticket.mask, origin)
     )
-    lottery_jax.save_ticket(path, drawn)
+    assert lottery_jax.load_ticket(path).origin == origin
+    other = origin._replace(key=(0, 8))._asdict()
+    rewritten(path, lambda about: about.update(origin=json.dumps(other)))
     refused("cannot be drawn again")
     rewritten(path, lambda about: about.pop("shapes"))
     refused("damaged|no ticket")
@@ -191,6 +203,12 @@ def test_runs_without_such_tickets_say_so(run, tmp_path):
     config.algorithm.rounds = 1
     experiment.run(config, tmp_path / "tuned")
     with pytest.raises(TicketError, match="fine_tune"):
+        lottery_jax.ticket_of(tmp_path / "tuned")
+    path = tmp_path / "tuned" / "config.json"
+    stored = json.loads(path.read_text())
+    stored["algorithm"] |= {"rewind": "weights", "pruned": "init"}
+    path.write_text(json.dumps(stored))
+    with pytest.raises(TicketError, match="frozen at init"):
         lottery_jax.ticket_of(tmp_path / "tuned")
 
 
@@ -224,6 +242,15 @@ def test_torch_names_and_axes(conv, tmp_path):
     formats.to_torch(tmp_path / "whole", whole)
     assert "output.weight" in load_file(tmp_path / "whole")
     same(formats.from_torch(tmp_path / "whole"), whole)
+
+
+def test_any_leaf_may_be_pruned(tmp_path):
+    params = {"a": {"bias": jnp.array([1.0, 0.0])}, "w": jnp.array([[0.0, 2.0]])}
+    mask = jax.tree.map(lambda leaf: leaf != 0, params)
+    formats.to_torch(tmp_path / "t", Ticket(params, mask))
+    names = {"a.bias_orig", "a.bias_mask", "w_orig", "w_mask"}
+    assert set(load_file(tmp_path / "t")) == names
+    same(formats.from_torch(tmp_path / "t"), Ticket(params, mask))
 
 
 def test_torch_files_that_are_wrong(conv, tmp_path):

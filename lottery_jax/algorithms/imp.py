@@ -162,7 +162,7 @@ def imp(
         rungs = schedules.allocated(kernels, allocation, prune_fraction, rounds)
     for rung in rungs:
         for group, names in groups.items():
-            depth = sum(name.endswith("kernel") for name in names)
+            depth = sum(leaves[name].ndim > 1 for name in names)
             if rung[group] < depth:
                 problem = f"{rung[group]} weights of {depth} layers: one would be empty"
                 raise ConfigError("algorithm.rounds", f"{problem}; take fewer rounds")

@@ -55,25 +55,24 @@ def to_csr(folder: str | os.PathLike, ticket: Ticket):
 def to_torch(path: str | os.PathLike, ticket: Ticket):
     """A state dict as `torch.nn.utils.prune` names it, as safetensors.
 
-    Pruned kernels become `weight_orig` and `weight_mask`, others `weight`.
+    What is pruned becomes `NAME_orig` and `NAME_mask`, the rest `NAME`. Kernels of two
+    and of four axes become `weight`, and have their axes moved; other leaves keep name
+    and axes.
     """
     tensors = {}
     mask = masks.named_leaves(jax.device_get(ticket.mask))
-    for name, leaf in masks.named_leaves(jax.device_get(ticket.params)).items():
-        layer, _, own = name.rpartition("/")
-        start = f"{layer.replace('/', '.')}." if layer else ""
-        if own != "kernel" or leaf.ndim not in PATTERNS:
-            tensors[f"{start}{own}"] = np.ascontiguousarray(leaf)
-            continue
-        order = PATTERNS[leaf.ndim]
-        weight, kept = (
-            np.ascontiguousarray(x.transpose(order)) for x in (leaf, mask[name])
-        )
+    for place, leaf in masks.named_leaves(jax.device_get(ticket.params)).items():
+        layer, _, name = place.rpartition("/")
+        kept = mask[place]
+        if name == "kernel" and leaf.ndim in PATTERNS:
+            order, name = PATTERNS[leaf.ndim], "weight"
+            leaf, kept = leaf.transpose(order), kept.transpose(order)
+        name = f"{layer.replace('/', '.')}.{name}" if layer else name
         if kept.all():
-            tensors[f"{start}weight"] = weight
+            tensors[name] = np.ascontiguousarray(leaf)
         else:
-            tensors[f"{start}weight_orig"] = weight
-            tensors[f"{start}weight_mask"] = kept.astype(weight.dtype)
+            tensors[f"{name}_orig"] = np.ascontiguousarray(leaf)
+            tensors[f"{name}_mask"] = np.ascontiguousarray(kept).astype(leaf.dtype)
     save_file(tensors, path)
 
 
@@ -92,23 +91,23 @@ def from_torch(path: str | os.PathLike) -> Ticket:
         raise TicketError(f"{path} is no safetensors: {error}; {advice}") from error
     params, mask = {}, {}
     for name, leaf in tensors.items():
-        layer, _, own = name.rpartition(".")
-        if own == "weight_mask":
-            if f"{layer}.weight_orig" not in tensors:
-                raise TicketError(f"{path}: {name} without {layer}.weight_orig")
+        if name.endswith("_mask"):
+            weights = f"{name.removesuffix('_mask')}_orig"
+            if weights not in tensors:
+                raise TicketError(f"{path}: {name} without {weights}")
             continue
         kept = np.ones(leaf.shape, bool)
-        if own == "weight_orig":
-            kept = _as_mask(path, f"{layer}.weight_mask", tensors, leaf.shape)
-            own = "weight"
+        if name.endswith("_orig"):
+            name = name.removesuffix("_orig")
+            kept = _as_mask(path, f"{name}_mask", tensors, leaf.shape)
+        layer, _, own = name.rpartition(".")
         if own == "weight" and leaf.ndim in PATTERNS:
-            order = np.argsort(PATTERNS[leaf.ndim])
-            leaf, kept, own = leaf.transpose(order), kept.transpose(order), "kernel"
+            order, own = np.argsort(PATTERNS[leaf.ndim]), "kernel"
+            leaf, kept = leaf.transpose(order), kept.transpose(order)
         for tree, value in ((params, np.where(kept, leaf, 0)), (mask, kept)):
-            place = tree
             for part in filter(None, layer.split(".")):
-                place = place.setdefault(part, {})
-            place[own] = value
+                tree = tree.setdefault(part, {})
+            tree[own] = value
     return Ticket(params, mask)
 
 

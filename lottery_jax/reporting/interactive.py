@@ -34,6 +34,15 @@ QUANTITIES = {
 }
 
 
+IMAGES = {
+    "cifar10": (32, 32, 3),
+    "digits": (8, 8, 1),
+    "fashion_mnist": (28, 28, 1),
+    "mnist": (28, 28, 1),
+}
+"""Data whose inputs are pixels -> their shape."""
+
+
 def of_run(results: Results) -> list[dict]:
     """All figures there are numbers for."""
     summary = plotting.with_percent(results.summary)
@@ -47,7 +56,7 @@ def of_run(results: Results) -> list[dict]:
     found += [
         figure
         for figure in (
-            pixels(tickets),
+            pixels(results, tickets),
             layer_densities(results, tickets),
             overlaps(tickets),
             *weights(results),
@@ -130,25 +139,15 @@ def curves(results: Results) -> dict:
     }
 
 
-def pixels(tickets: dict[int, dict]) -> dict | None:
+def pixels(results: Results, tickets: dict[int, dict]) -> dict | None:
     """Which inputs survive: kept weights per input of the first layer, by round."""
-    if not tickets:
+    shape = IMAGES.get(results.config["data"]["name"])
+    first = next(iter(tickets[0]), None) if 0 in tickets else None
+    if not shape or not first or len(tickets[0][first][0]) != np.prod(shape):
         return None
-    first = next(iter(next(iter(tickets.values()))))
-    sizes = {masks[first].shape[1:] for masks in tickets.values() if first in masks}
-    size = next(iter(sizes))
-    if len(size) != 2:
-        return None
-    side = round(np.sqrt(size[0]))
-    channels = next(
-        (c for c in (1, 3) if size[0] == c * round((size[0] / c) ** 0.5) ** 2), None
-    )
-    if channels is None or side < 4:
-        return None
-    side = round((size[0] / channels) ** 0.5)
     labels, frames = [], []
     for number, masks in tickets.items():
-        kept = masks[first].mean(0).sum(1).reshape(side, side, channels).sum(-1)
+        kept = masks[first].mean(0).sum(1).reshape(shape).sum(-1)
         labels.append(f"round {number}")
         heat = {
             "type": "heatmap",
@@ -162,7 +161,7 @@ def pixels(tickets: dict[int, dict]) -> dict | None:
         "id": "pixels",
         "title": "Which pixels survive",
         "caption": f"Weights that {first} keeps of every input, in the mean of "
-        f"{len(next(iter(tickets.values()))[first])} tickets.",
+        f"{len(tickets[0][first])} tickets.",
         "layout": {
             "xaxis": {"visible": False, "constrain": "domain"},
             "yaxis": {"visible": False, "autorange": "reversed", "scaleanchor": "x"},

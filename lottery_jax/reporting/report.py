@@ -10,6 +10,7 @@ import html
 import io
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -57,21 +58,24 @@ def to_html(runs: dict[str, Results]) -> str:
 
     tasks = {}
     for name, results in runs.items():
-        tasks.setdefault(_task(results), {})[name] = results
+        task = {key: results.config["data"][key] for key in results.config["data"]}
+        model = results.config["model"]
+        task |= {"model": model["name"], "hidden": model["hidden"]}
+        tasks.setdefault(json.dumps(task, sort_keys=True), {})[name] = results
     shown, sections = [], []
-    for number, (task, own) in enumerate(tasks.items()):
+    for number, own in enumerate(tasks.values()):
         parts = []
         if len(own) > 1:
             parts.append(f"<h3>{len(own)} runs side by side</h3>")
             parts.append(_grid(interactive.of_runs(own), f"t{number}", shown))
         for place, (name, results) in enumerate(own.items()):
             parts.append(_section(name, results, f"r{number}_{place}", shown))
-        title = html.escape(task)
+        title = html.escape(_title(next(iter(own.values()))))
         sections.append(
             f'<section class="task"><h2>{title}</h2>{"".join(parts)}</section>'
         )
     places = {
-        "title": html.escape(" and ".join(tasks)),
+        "title": html.escape(", ".join(runs)),
         "style": (ASSETS / "report.css").read_text(),
         "plotly": get_plotlyjs(),
         "figures": _data(shown),
@@ -79,14 +83,14 @@ def to_html(runs: dict[str, Results]) -> str:
         "body": "".join(sections),
     }
     page = (ASSETS / "report.html").read_text()
-    for name, text in places.items():
-        page = page.replace(f"<!--{name}-->", text, 1)
-    return page
+    return re.sub(r"<!--(\w+)-->", lambda place: places[place[1]], page)
 
 
-def _task(results: Results) -> str:
+def _title(results: Results) -> str:
     config = results.config
-    return f"{config['model']['name']} on {config['data']['name']}"
+    hidden = config["model"]["hidden"]
+    widths = f" {'-'.join(map(str, hidden))}" if hidden else ""
+    return f"{config['model']['name']}{widths} on {config['data']['name']}"
 
 
 def _name(path: Path, paths: list[Path]) -> str:
@@ -149,12 +153,14 @@ def _verdicts(results: Results) -> str:
         return "<p>Claims are judged when all rounds are there.</p>"
     found = claims.judge(results.summary, stated, int(results.curves.step.max()))
     rows = "".join(
-        f"<tr><td>{html.escape(row.statement)}</td><td>{row.expected}</td>"
+        f"<tr><td>{html.escape(row.statement)}</td><td>{html.escape(row.expected)}</td>"
         f"<td>{row.estimate:.3g} [{row.low:.3g}, {row.high:.3g}]</td>"
+        f"<td>{row.detectable:.2g}</td>"
         f'<td class="{row.verdict.replace(" ", "_")}">{row.verdict}</td></tr>'
         for row in found.itertuples()
     )
-    head = "<tr><th>statement</th><th>expected</th><th>found</th><th>verdict</th></tr>"
+    names = ("statement", "expected", "found", "detectable effect", "verdict")
+    head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
     return f"<h3>Claims</h3><div class=wide><table>{head}{rows}</table></div>"
 
 
@@ -185,7 +191,7 @@ def _images(results: Results) -> str:
     cells = []
     for path in sorted((results.workdir / "figures").glob("*.png")):
         data = base64.b64encode(path.read_bytes()).decode()
-        name = path.stem.replace("_", " ")
+        name = html.escape(path.stem.replace("_", " "))
         cells.append(
             f"<figure><figcaption><b>{name}.</b></figcaption>"
             f'<img alt="{name}" src="data:image/png;base64,{data}"></figure>'
@@ -222,7 +228,7 @@ def _table(results: Results, prefix: str) -> str:
     if len(results.search):
         tables["search"] = results.search
     links = " ".join(
-        f'<a download="{results.workdir.name}_{name}.csv.gz" '
+        f'<a download="{html.escape(results.workdir.name)}_{name}.csv.gz" '
         f'href="data:application/gzip;base64,{_compressed(rows)}">{name}.csv.gz</a>'
         for name, rows in tables.items()
     )
@@ -256,6 +262,5 @@ def _compressed(table: pd.DataFrame) -> str:
 
 def _data(value) -> str:
     """JSON that may stand in a script."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace(
-        "</", "<\\/"
-    )
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")

@@ -84,7 +84,7 @@ def load_results(workdir: str | os.PathLike) -> Results | pd.DataFrame:
       ResultsError: no run directory, no whole round yet, a damaged file.
     """
     workdir = Path(workdir)
-    if set("*?[") & set(str(workdir)):
+    if set("*?[") & set(str(workdir)) and not workdir.is_dir():
         return _table(workdir)
     if not (workdir / "config.json").is_file():
         raise ResultsError(f"{workdir} is no run directory: it has no config.json")
@@ -202,9 +202,12 @@ def open_run(workdir: Path, config: dict, ladder: list) -> Iterator[int]:
                 problem = f"{workdir} is in use by another process"
                 raise ResultsError(problem) from error
             if (workdir / "config.json").exists():
-                _check_same(workdir, _read_json(workdir / "config.json"), config)
+                stored = _read_json(workdir / "config.json")
+                _check_same(workdir, stored, config)
             else:
+                stored = None
                 _write_json(workdir / "ladder.json", ladder)
+            if stored != config:
                 _write_json(workdir / "config.json", config)
             (workdir / "rounds").mkdir(exist_ok=True)
             for leftover in (workdir / "rounds").glob(".writing-*"):

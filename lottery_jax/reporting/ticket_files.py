@@ -2,8 +2,9 @@
 
 The mask has a bit per weight. Weights as they were drawn are not stored but drawn again
 (`types.Origin`), to float rounding; others are, where they are kept. So LeNet-300-100's
-ticket is 33 kB of bits, and 4 bytes more for every weight that a training has changed.
-The metadata names shapes, density and a checksum. Nothing is ever unpickled.
+ticket is 34 kB, mostly bits, and 4 bytes more for every weight that a training has
+changed. The metadata names shapes, density (of leaves of two axes or more) and a
+checksum. Nothing is ever unpickled.
 """
 
 import hashlib
@@ -34,27 +35,31 @@ def save_ticket(path: str | os.PathLike, ticket: Ticket) -> Path:
     """
     path = Path(path)
     params, mask = _leaves(ticket)
+    origin = ticket.origin
+    if origin and not _is_drawn(origin, params, mask):
+        origin = None  # its weights have changed since
     tensors = {f"mask/{name}": np.packbits(kept) for name, kept in mask.items()}
-    if ticket.origin is None:
+    if origin is None:
         tensors |= {f"kept/{name}": leaf[mask[name]] for name, leaf in params.items()}
-    kept = sum(int(leaf.sum()) for leaf in mask.values())
-    size = sum(leaf.size for leaf in mask.values())
+    matrices = [leaf for leaf in mask.values() if leaf.ndim > 1] or [*mask.values()]
+    kept = sum(int(leaf.sum()) for leaf in matrices)
     about = {
         "format": FORMAT,
         "shapes": {name: [*leaf.shape] for name, leaf in params.items()},
         "dtypes": {name: str(leaf.dtype) for name, leaf in params.items()},
         "kept": kept,
-        "density": kept / size,
+        "density": kept / sum(leaf.size for leaf in matrices),
         "checksum": _checksum(tensors),
         "some": {name: _some(leaf[mask[name]]) for name, leaf in params.items()},
-        "origin": ticket.origin and ticket.origin._asdict(),
+        "origin": origin and origin._asdict(),
         "jax": metadata.version("jax"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".writing-{path.name}")
-    save_file(
-        tensors, beside, {name: json.dumps(value) for name, value in about.items()}
-    )
+    text = {name: json.dumps(value) for name, value in about.items()}
+    save_file(tensors, beside, text)
+    with open(beside, "rb") as file:
+        os.fsync(file)
     beside.replace(path)
     return path
 
@@ -85,7 +90,7 @@ def load_ticket(path: str | os.PathLike, like: Params | None = None) -> Ticket:
             .reshape(shape)
             for name, shape in shapes.items()
         }
-        origin = about["origin"] and Origin(**about["origin"])
+        origin = about["origin"] and _origin(**about["origin"])
         if origin:
             drawn = masks.named_leaves(_draw(origin))
             params = {name: np.where(mask[name], drawn[name], 0) for name in shapes}
@@ -116,6 +121,21 @@ def _leaves(ticket: Ticket) -> tuple[dict, dict]:
         name: np.where(mask[name], leaf, np.zeros((), leaf.dtype))
         for name, leaf in jax.device_get(params).items()
     }, mask
+
+
+def _is_drawn(origin: Origin, params: dict, mask: dict) -> bool:
+    """Whether the kept weights are those of the key, to float rounding."""
+    drawn = masks.named_leaves(_draw(origin))
+    return drawn.keys() == params.keys() and all(
+        drawn[name].shape == leaf.shape
+        and np.allclose(drawn[name][mask[name]], leaf[mask[name]], 1e-4, 1e-6)
+        for name, leaf in params.items()
+    )
+
+
+def _origin(model, input_shape, num_outputs, key, config_hash) -> Origin:
+    """As it was before it was JSON."""
+    return Origin(model, tuple(input_shape), num_outputs, tuple(key), config_hash)
 
 
 def _draw(origin: Origin) -> Params:

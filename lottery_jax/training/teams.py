@@ -7,7 +7,6 @@ together, trained once, and handed back.
 """
 
 import threading
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -50,52 +49,73 @@ class Team:
         """`hypers`: for every member, numbers that its lanes carry."""
         self.members = [Member(self, own) for own in hypers]
         self._active = len(hypers)
+        self._stopped = False
         self._change = threading.Condition()
         self._runs: dict[int, Run] = {}  # by number of a program
         self._wanted: dict[Member, tuple] = {}
         self._found: dict[Member, Trained | BaseException] = {}
 
     def train(self, member: Member, number: int, run: Run, lanes, grid) -> Trained:
+        """Of one member; comes back when all have asked, and it was their turn.
+
+        Raises:
+          KeyboardInterrupt: the team was stopped.
+          BaseException: what the training of the lanes raised, in every member.
+        """
         with self._change:
-            run = self._runs.setdefault(number, run)
-            self._wanted[member] = (number, tuple(grid.tolist())), run, lanes, grid
+            self._wanted[member] = number, run, lanes, grid
             self._go_on()
-            self._change.wait_for(lambda: member in self._found)
+            self._change.wait_for(lambda: member in self._found or self._stopped)
+            if self._stopped:
+                raise KeyboardInterrupt
             found = self._found.pop(member)
         if isinstance(found, BaseException):
             raise found
         return found
 
     def leave(self):
+        """One member less to wait for."""
         with self._change:
             self._active -= 1
             self._go_on()
+
+    def stop(self):
+        """No member trains any more; what is going on ends first."""
+        with self._change:
+            self._stopped = True
+            self._change.notify_all()
 
     def _go_on(self):
         """Trains what is wanted, where nobody is left to wait for."""
         if not self._wanted or len(self._wanted) < self._active:
             return
         groups = {}
-        for member, (key, *call) in self._wanted.items():
-            groups.setdefault(key, {})[member] = call
+        for member in self.members:  # in this order, whoever came first
+            if member in self._wanted:
+                number, run, lanes, grid = self._wanted[member]
+                run = self._runs.setdefault(number, run)
+                key = number, tuple(grid.tolist())
+                groups.setdefault(key, {})[member] = run, lanes, grid
         self._wanted = {}
         for calls in groups.values():
             self._found |= _train(calls)
         self._change.notify_all()
 
 
-def _train(calls: dict[Member, tuple[Callable, Lane, jax.Array]]) -> dict:
+def _train(calls: dict[Member, tuple[Run, Lane, jax.Array]]) -> dict:
     """Lanes of several members in one call of the first one's program."""
     run, _, grid = next(iter(calls.values()))
     stacked = [lanes for _, lanes, _ in calls.values()]
+    found, start = {}, 0
     try:
         lanes = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *stacked)
-        trained = run(lanes, grid)
-    except Exception as error:  # each member fails, with the same words
+        trained = jax.block_until_ready(run(lanes, grid))
+        for member, own in zip(calls, stacked, strict=True):
+            end = start + len(own.key)
+            found[member] = jax.tree.map(
+                lambda leaf, a=start, b=end: leaf[a:b], trained
+            )
+            start = end
+    except BaseException as error:  # or the others would wait for ever
         return dict.fromkeys(calls, error)
-    found, start = {}, 0
-    for member, own in zip(calls, stacked, strict=True):
-        end = start + len(own.key)
-        found[member] = jax.tree.map(lambda leaf, a=start, b=end: leaf[a:b], trained)
-        start = end
     return found
