@@ -20,6 +20,9 @@ if metadata.version("jaxlib").startswith("0.10."):  # an unknown flag ends the p
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from lottery_jax.reporting import figures  # noqa: E402
+
+DRAW = figures.draw
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -34,3 +37,21 @@ def optimized(monkeypatch):
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_figures(request):
+    """Runs draw nothing, which is a good part of their time; but see `drawn`.
+
+    A module in which all runs draw says so: `DRAWS = True`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if not getattr(request.module, "DRAWS", False):
+            patch.setattr(figures, "draw", lambda results: [])
+        yield
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Runs of this test draw their figures."""
+    monkeypatch.setattr(figures, "draw", DRAW)

@@ -12,7 +12,7 @@ from lottery_jax.analysis import sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.data.corruption import CORRUPTIONS
 from lottery_jax.errors import CertificateError, ConfigError
-from lottery_jax.reporting import results
+from lottery_jax.reporting import figures, results
 from lottery_jax.tickets import masks, schedules
 from lottery_jax.types import Dataset, Split
 from tests import helpers
@@ -104,8 +104,11 @@ def test_every_check_changes_masks_alone(run):
             assert respects == (["params"] if "/reinit/" in name else ["mask"]), name
     text = (run.workdir / "sanity.md").read_text()
     assert "| synflow |" in text and "## 25 % of the weights" in text
-    drawn = {path.stem for path in (run.workdir / "figures").glob("*.png")}
-    assert "checks" in drawn and "recovery" not in drawn
+
+
+def test_what_is_drawn_of_it(run, drawn):
+    stems = {path.stem for path in figures.draw(run)}
+    assert "checks" in stems and "recovery" not in stems
 
 
 def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path, monkeypatch):

@@ -17,6 +17,8 @@ from lottery_jax.reporting.results import Results
 from lottery_jax.tickets import CONTROLS
 from tests import helpers
 
+DRAWS = True
+
 
 def test_the_interval_is_students():
     values = [1.0, 2.0, 4.0, 7.0]

@@ -5,6 +5,8 @@ import pandas as pd
 
 from lottery_jax.reporting import law_figures
 
+DRAWS = True
+
 LAYERS = ["dense_0", "output"]
 
 

@@ -546,7 +546,6 @@ def test_an_interrupted_search_ends_with_the_same_bits(tmp_path):
             for run in (whole, parts)
         )
         assert one.equals(other)
-    assert (tmp_path / "whole/figures/search.png").exists()
     assert (whole.summary.lane == "imp").any()
 
 

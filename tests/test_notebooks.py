@@ -70,7 +70,6 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
         assert axes.has_data() or axes.texts or axes.collections
     for run in (value for value in namespace.values() if hasattr(value, "curves")):
         assert run.summary.replicate.nunique() <= small["replicates"]
-        assert len(list((run.workdir / "figures").glob("*.png"))) >= 3
 
 
 def test_a_notebook_runs_in_a_kernel(tmp_path):

@@ -36,4 +36,3 @@ def test_the_experiment_the_session_and_the_repetition_run(tmp_path, monkeypatch
     assert set(found["session"].summary.lane) > {"constant_signed", "reshuffle"}
     curves = found["robust"].curves
     assert curves.replicate.nunique() == 2
-    assert (tmp_path / "runs/one/figures/weights.png").is_file()

@@ -18,6 +18,8 @@ from lottery_jax.errors import LotteryError
 from tests import helpers
 from tests.test_config import load
 
+DRAWS = True
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 

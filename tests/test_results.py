@@ -130,7 +130,7 @@ def test_a_crash_at_any_write_changes_nothing(tmp_path, monkeypatch, finished, a
 
 def test_kill_and_resume_from_the_command_line(tmp_path, optimized):
     """`kill -9` at random moments, then a start that gets through."""
-    common = ["--config=configs/quickstart.py:smoke", "--config.algorithm.rounds=12"]
+    common = ["--config=configs/quickstart.py:smoke", "--config.algorithm.rounds=8"]
     whole, workdir = tmp_path / "whole", tmp_path / "killed"
     done = helpers.lottery(*common, f"--workdir={whole}")
     assert done.returncode == 0, done.stderr
@@ -176,12 +176,12 @@ def test_a_finished_run_says_so_and_does_nothing(finished, capsys):
 
 
 def test_figures_are_drawn_again_where_they_are_missing(
-    tmp_path, finished, monkeypatch
+    tmp_path, finished, monkeypatch, drawn
 ):
     """Killed while drawing: all or none, and the next start draws; no data needed."""
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
-    shutil.rmtree(workdir / "figures")
+    shutil.rmtree(workdir / "figures", ignore_errors=True)
     with monkeypatch.context() as patch:
         patch.setattr(results, "_sync", _killed)
         with pytest.raises(Killed):

@@ -18,6 +18,8 @@ from lottery_jax.training import losses, optimizers, teachers
 from lottery_jax.types import Dataset, Lane, Split
 from tests import helpers
 
+DRAWS = True
+
 
 def tiny_config(**changes):
     """K = 3, so that masks keep 15 and 60 weights; the teacher of `over_wide` has 6."""

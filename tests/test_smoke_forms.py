@@ -7,6 +7,8 @@ from lottery_jax.algorithms.methods import lane_names
 from lottery_jax.reporting import figures
 from tests.test_config import load
 
+DRAWS = True
+
 SMOKES = [
     "conv_cifar10.py:conv_2,smoke",
     "gem_miner.py:smoke",

@@ -332,7 +332,7 @@ def test_a_wrong_count_is_caught(infos):
         certify(info._replace(lanes=info.lanes._replace(mask=mask)))
 
 
-def test_the_smoke_form_runs_and_draws(tmp_path):
+def test_the_smoke_form_runs_and_draws(tmp_path, drawn):
     found = experiment.run(load("topologies.py:smoke"), tmp_path)
     by_round = found.summary.groupby("round").lane.unique()
     lanes = ["random_regular", "torus"]
