@@ -1,15 +1,19 @@
 """Sizes of the papers' networks, their initialisation, and what may be pruned."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from lottery_jax.errors import ConfigError
-from lottery_jax.models import INITIALIZERS, MODELS, from_linen
+from lottery_jax.models import INITIALIZERS, MODELS, adapters, from_linen
 from lottery_jax.models.conv import convolve
 from lottery_jax.tickets import masks
+from tests import helpers
 
 SHAPES = {"mlp": (8, 8, 1), "conv_2": (8, 8, 1), "lenet_5": (12, 12, 1)}
 
@@ -147,3 +151,58 @@ def test_a_convolution_as_a_product_is_one(size, channels, padding):
         found,
         expected,
     )
+
+
+class Normalised(nnx.Module):
+    def __init__(self, rngs):
+        self.first = nnx.Linear(5, 7, rngs=rngs)
+        self.norm = nnx.BatchNorm(7, rngs=rngs)
+        self.last = nnx.Linear(7, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(jax.nn.relu(self.norm(self.first(x))))
+
+
+def test_an_nnx_module_is_a_model():
+    model = adapters.from_nnx(Normalised)
+    params, state = model.init(jax.random.key(0))
+    again, _ = model.init(jax.random.key(0))
+    other, _ = model.init(jax.random.key(1))
+    helpers.assert_trees_equal(params, again)
+    assert helpers.trees_differ(params["first"], other["first"])
+    assert masks.prunable_names(model.prunable(params)) == [
+        "first/kernel", "last/kernel",
+    ]  # fmt: skip
+    x = jax.random.normal(jax.random.key(2), (4, 5))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def outputs(train, params):
+        with jax.numpy_rank_promotion("allow"):
+            return model.apply(params, state, x, train=train)
+
+    found, same = outputs(False, params)
+    helpers.assert_trees_equal(same, state)
+    hidden = x @ params["first"]["kernel"] / np.sqrt(1 + 1e-5)
+    expected = np.maximum(hidden, 0) @ params["last"]["kernel"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    _, moved = outputs(True, params)
+    assert helpers.trees_differ(moved, state)
+    pruned = {**params, "last": jax.tree.map(jnp.zeros_like, params["last"])}
+    assert not outputs(False, pruned)[0].any()
+
+
+def test_pure_functions_are_a_model():
+    model = adapters.from_functions(
+        lambda key: {
+            "kernel": jax.random.normal(key, (5, 3)),
+            "shift": jnp.ones((1, 3)),
+        },
+        lambda params, x: x @ params["kernel"] + params["shift"],
+    )
+    params, state = model.init(jax.random.key(0))
+    x = jnp.ones((2, 5))
+    for train in (True, False):
+        found, after = model.apply(params, state, x, train=train)
+        np.testing.assert_allclose(found, x @ params["kernel"] + 1, rtol=1e-6)
+        assert after == state == {}
+    assert model.prunable(params) == {"kernel": True, "shift": False}
