@@ -13,7 +13,7 @@ from lottery_jax.models import MODELS
 from lottery_jax.tickets import SCORES
 from lottery_jax.training import losses
 
-REPLICATES = 3
+REPLICATES = 2
 FIRST, SECOND, OUTPUT = LAYERS = ("dense_0/kernel", "dense_1/kernel", "output/kernel")
 
 

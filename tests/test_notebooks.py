@@ -15,9 +15,11 @@ SMALL = {
     "01_imp_and_rewinding.ipynb": {
         "steps": 40, "rewind_step": 4, "rounds": 2, "replicates": 2,
     },
-    "02_criteria_and_supermasks.ipynb": {"steps": 40, "rounds": 2, "replicates": 2},
+    "02_criteria_and_supermasks.ipynb": {
+        "steps": 40, "rounds": 2, "replicates": 2, "scores": ("movement", "random"),
+    },
     "03_pruning_at_init_and_planted_tickets.ipynb": {
-        "steps": 40, "samples": 200, "replicates": 2,
+        "steps": 40, "samples": 200, "replicates": 2, "methods": ("random", "synflow"),
     },
     "04_evolution_and_strong_tickets.ipynb": {
         "population": 10, "generations": 20, "candidates": 20, "searched": 2,

@@ -128,7 +128,7 @@ def test_a_crash_at_any_write_changes_nothing(tmp_path, monkeypatch, finished, a
     assert_same_run(workdir, finished)
 
 
-def test_kill_and_resume_from_the_command_line(tmp_path, optimized):
+def test_kill_and_resume_from_the_command_line(tmp_path):
     """`kill -9` at random moments, then a start that gets through."""
     common = ["--config=configs/quickstart.py:smoke", "--config.algorithm.rounds=8"]
     whole, workdir = tmp_path / "whole", tmp_path / "killed"
