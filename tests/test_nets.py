@@ -15,6 +15,7 @@ from lottery_jax.algorithms.nets import PENALTIES
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
+from lottery_jax.reporting import nets_figures
 from lottery_jax.tickets import masks
 from lottery_jax.training import fitness, losses, sparse
 from tests import helpers
@@ -546,6 +547,7 @@ def test_an_interrupted_search_ends_with_the_same_bits(tmp_path):
             for run in (whole, parts)
         )
         assert one.equals(other)
+    assert "search" in nets_figures.of_run(whole)
     assert (whole.summary.lane == "imp").any()
 
 

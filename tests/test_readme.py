@@ -20,7 +20,9 @@ def test_links_lead_somewhere():
         assert (helpers.REPOSITORY / target).exists(), target
 
 
-def test_the_experiment_the_session_and_the_repetition_run(tmp_path, monkeypatch):
+def test_the_experiment_the_session_and_the_repetition_run(
+    tmp_path, monkeypatch, drawn
+):
     (code,) = helpers.code_of("methods/session.md")
     assert "replicates = 20" in code
     monkeypatch.chdir(tmp_path)
@@ -36,3 +38,4 @@ def test_the_experiment_the_session_and_the_repetition_run(tmp_path, monkeypatch
     assert set(found["session"].summary.lane) > {"constant_signed", "reshuffle"}
     curves = found["robust"].curves
     assert curves.replicate.nunique() == 2
+    assert (tmp_path / "runs/one/figures/weights.png").is_file()

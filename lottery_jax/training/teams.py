@@ -24,7 +24,7 @@ class Member:
     def join(self, run: Run) -> Run:
         """In place of `run`, the next program of this run, one that waits for the team.
 
-        Of all members the first to train decides how: theirs are the same programs.
+        The first of those that want it decides how: theirs are the same programs.
         """
         number = self._programs
         self._programs += 1
@@ -63,6 +63,8 @@ class Team:
           BaseException: what the training of the lanes raised, in every member.
         """
         with self._change:
+            if self._stopped:
+                raise KeyboardInterrupt
             self._wanted[member] = number, run, lanes, grid
             self._go_on()
             self._change.wait_for(lambda: member in self._found or self._stopped)
