@@ -229,6 +229,7 @@ def test_the_quickstart_shows_the_effect(tmp_path, optimized):
     config = load("quickstart.py")
     assert config.replicates == 5 and config.algorithm.rounds == 10
     config.replicates, config.algorithm.rounds = 3, 7  # half as long
+    config.lanes.plan, config.controls.random = "map", 0  # no trial, less to compile
     found = experiment.run(config, tmp_path)
     mean = found.summary.groupby(["round", "lane"]).early_stop_test_accuracy.mean()
     assert mean[7, "ticket"] > mean[7, "reinit"]

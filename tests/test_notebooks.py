@@ -4,10 +4,12 @@ import ast
 import json
 
 import pytest
-from matplotlib.figure import Figure
 
-import lottery_jax
 from tests import helpers
+
+nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+nbformat = pytest.importorskip("nbformat")
+
 
 NOTEBOOKS = sorted((helpers.REPOSITORY / "colab").glob("*.ipynb"))
 
@@ -45,63 +47,68 @@ def cells_of(path, kind="code"):
     ]
 
 
-def execute(source, namespace):
-    """Runs a cell; what stands in its last line is shown, so it is returned."""
-    body = ast.parse(source).body
-    last = body.pop() if isinstance(body[-1], ast.Expr) else None
-    exec(compile(ast.Module(body, []), "cell", "exec"), namespace)
-    if last is not None:
-        return eval(compile(ast.Expression(last.value), "cell", "eval"), namespace)
+WATCH = """
+from matplotlib.figure import Figure
+
+from lottery_jax.reporting import figures
+
+figures.draw = lambda results: []
+SHOWN = []
+
+
+def _note(cell):
+    if isinstance(cell.result, Figure):
+        SHOWN.append(cell.result)
+
+
+get_ipython().events.register("post_run_cell", _note)
+"""
+"""The first cell: runs draw nothing, and what cells show is remembered."""
+
+CHECK = """
+import lottery_jax
+
+for figure in SHOWN:
+    axes = figure.axes[0]
+    assert axes.has_data()
+    if {with_legend}:
+        assert axes.get_xlabel() and axes.get_legend()
+RUNS = [value for value in list(globals().values()) if hasattr(value, "curves")]
+for run in RUNS:
+    assert run.summary.replicate.nunique() <= {small}["replicates"]
+    assert run.curves.step.max() == {small}.get("steps", run.curves.step.max())
+    assert len(lottery_jax.load_results(run.workdir).curves) == len(run.curves)
+print(len(SHOWN), len(RUNS))
+"""
+"""The last cell."""
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch, request):
-    monkeypatch.chdir(tmp_path)
-    small, draws = SMALL[path.name], path.name == "lth_api.ipynb"
-    if draws:
-        request.getfixturevalue("drawn")
-    namespace, shown = {"__name__": "__main__"}, []
-    for tags, source in cells_of(path):
-        if source.startswith("%"):
-            continue
-        value = execute(source, namespace)
-        if "parameters" in tags:
-            assert {*small} <= {*namespace}
-            namespace |= small
-        shown += [value] if isinstance(value, Figure) else []
-    assert len(shown) == FIGURES[path.name]
-    for figure in shown:
-        axes = figure.axes[0]
-        assert axes.has_data()
-        if path.name[:2] not in ("03", "04"):  # these have no or another legend
-            assert axes.get_xlabel() and axes.get_legend()
-    runs = [value for value in namespace.values() if hasattr(value, "curves")]
-    assert runs or path.name == "05_your_own_network.ipynb"
-    for run in runs:
-        assert run.summary.replicate.nunique() <= small["replicates"]
-        assert run.curves.step.max() == small.get("steps", run.curves.step.max())
-        assert len(lottery_jax.load_results(run.workdir).curves) == len(run.curves)
-        if draws:
-            assert len(list((run.workdir / "figures").glob("*.png"))) >= 5
-
-
-def test_a_notebook_runs_in_a_kernel(tmp_path):
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
-    nbformat = pytest.importorskip("nbformat")
-    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
+    """In a kernel of its own, as people run it."""
+    small, name = SMALL[path.name], path.name
+    notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.source.startswith("%pip"):
             cell.source = ""
         if "parameters" in cell.metadata.get("tags", []):
-            small = SMALL[NOTEBOOKS[0].name]
-            cell.source = "\n".join(
-                f"{name} = {value}" for name, value in small.items()
-            )
+            there = {node.id for node in ast.walk(ast.parse(cell.source))
+                     if isinstance(node, ast.Name)}  # fmt: skip
+            assert {*small} <= there
+            changes = (f"{field} = {value!r}" for field, value in small.items())
+            cell.source = "\n".join((cell.source, *changes))
+    # Those of 03 and 04 have no legend, or another.
+    check = CHECK.format(small=small, with_legend=name[:2] not in ("03", "04"))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(WATCH))
+    notebook.cells.append(nbformat.v4.new_code_cell(check))
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=300, resources=resources).execute()
+    shown, runs = map(int, notebook.cells[-1].outputs[0].text.split())
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
-    assert any("image/png" in out.get("data", {}) for out in outputs)
-    assert (tmp_path / "report.html").is_file()
+    pictures = [out for out in outputs if "image/png" in out.get("data", {})]
+    assert shown == FIGURES[name] <= len(pictures)
+    assert runs or name == "05_your_own_network.ipynb"
+    assert (tmp_path / "report.html").is_file() == (name == "00_quickstart.ipynb")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

@@ -70,7 +70,7 @@ def layer_means(
         look = plotting.layer_style(place)
         axes.plot(
             inverse[order], (share * inverse)[order], markersize=5,
-            label=f"{score}: slope {slope:.2f}", **look,
+            label=f"{score}: slope {round(slope, 2) + 0:.2f}", **look,  # no -0.00
         )  # fmt: skip
     ends = inverse[order][[0, -1]]
     axes.plot(ends, ends / len(sizes), color="0.75", linewidth=4, zorder=0,
