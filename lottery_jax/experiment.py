@@ -20,6 +20,7 @@ from lottery_jax.algorithms.methods import METHODS
 from lottery_jax.analysis import claims, columns, sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
+from lottery_jax.fields import FIELDS
 from lottery_jax.models import MODELS, with_biases
 from lottery_jax.reporting import live as tensorboard
 from lottery_jax.reporting import progress, results
@@ -264,11 +265,9 @@ def _check_state(config: ConfigDict, task: Task):
     if not jax.tree.leaves(state):
         return
     problem = "this network has batch statistics,"
-    learns = "masks are learned of"
-    needs = {"nets": "candidates are", "strong_tickets": learns, "supermask": learns}
-    if config.algorithm.name in needs:
-        problem = f"{problem} and {needs[config.algorithm.name]} networks without"
-        raise ConfigError("model.name", problem)
+    without = FIELDS[config.algorithm.name].stateless
+    if without:
+        raise ConfigError("model.name", f"{problem} and {without}")
     for name in config.algorithm.get("methods", ()):
         if METHODS[name].learns:
             problem = f"{name}: {problem} and scores are learned of networks without"

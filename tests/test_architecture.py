@@ -24,6 +24,7 @@ FLOORS = [
     ("algorithms",),
     ("analysis",),
     ("reporting",),
+    ("fields",),
     ("config",),
     ("validation",),
     ("experiment", "own_network", "run_tickets"),

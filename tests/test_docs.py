@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import lottery_jax
-from lottery_jax import config as configs
 from lottery_jax import experiment
 from lottery_jax.algorithms import ALGORITHMS
+from lottery_jax.fields import FIELDS
 from tests import helpers
 
 DOCS = helpers.REPOSITORY / "docs"
@@ -56,7 +56,7 @@ def test_extensions_run(tmp_path, monkeypatch):
     assert "negated" in set(summary.lane)
     assert (tmp_path / "run" / "report.html").stat().st_size < 8e6
     (tmp_path / "my_algorithm.py").write_text(algorithm)
-    for table in (ALGORITHMS, configs.FIELDS):  # as they were, in the end
+    for table in (ALGORITHMS, FIELDS):  # as they were, in the end
         monkeypatch.setitem(table, "random_tickets", None)
     config = runpy.run_path(str(tmp_path / "my_algorithm.py"))["get_config"]()
     tiny = helpers.tiny_config()

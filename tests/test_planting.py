@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lottery_jax import config as configs
 from lottery_jax import data, experiment, rng
 from lottery_jax.analysis import recovery
 from lottery_jax.errors import ConfigError
+from lottery_jax.fields import FIELDS
 from lottery_jax.models import MODELS
 from lottery_jax.tickets import masks, planting, targets
 from lottery_jax.training import losses
@@ -385,7 +385,7 @@ def test_what_cannot_be_planted_is_refused(field, changes, found, tmp_path):
     other = changes.pop("algorithm", None)
     config = planted_config(**changes)
     if other:
-        config.algorithm = configs.FIELDS[other]()
+        config.algorithm = FIELDS[other].make()
     with pytest.raises(ConfigError, match=rf"config\.{field}: "):
         experiment.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
