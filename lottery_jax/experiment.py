@@ -22,8 +22,8 @@ from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import FIELDS
 from lottery_jax.models import MODELS, with_biases
+from lottery_jax.reporting import environment, progress, results, run_directory
 from lottery_jax.reporting import live as tensorboard
-from lottery_jax.reporting import progress, results
 from lottery_jax.tickets import allocation, masks, planting, targets
 from lottery_jax.training import (
     execution,
@@ -51,7 +51,7 @@ def run(
 
     Args:
       config: as `lottery_jax.config.default()` or a file in `configs/` makes it.
-      workdir: directory of the run; see `reporting/results.py` for what it holds.
+      workdir: directory of the run; see `reporting/run_directory.py` for what it holds.
       member: of a team of runs that train their lanes together; it says nothing.
 
     Raises:
@@ -64,7 +64,7 @@ def run(
         hosts.on_all(tensorboard.check)
     progress.console.quiet = jax.process_index() > 0 or member is not None
     workdir = Path(workdir)
-    if hosts.from_first(results.is_finished, workdir, config.to_dict()):
+    if hosts.from_first(run_directory.is_finished, workdir, config.to_dict()):
         return hosts.from_first(_show_finished, workdir, config)
     problem = cache.enable() if config.compilation_cache else None
     if problem:
@@ -77,9 +77,9 @@ def run(
     with ExitStack() as stack:
 
         def take():
-            run = results.open_run(workdir, config.to_dict(), algorithm.ladder)
+            run = run_directory.open_run(workdir, config.to_dict(), algorithm.ladder)
             done = stack.enter_context(run)
-            for change in results.record_environment(workdir):
+            for change in environment.record(workdir):
                 progress.say(f"note: {change}; bits may differ from here on")
             return done
 
@@ -100,7 +100,7 @@ def _show_finished(workdir: Path, config: ConfigDict) -> results.Results:
     found = results.load_results(workdir)
     progress.say(f"{workdir} is finished: rounds 0 to {len(found.ladder) - 1}")
     if config.claims or not (workdir / "figures").is_dir():
-        with results.open_run(workdir, config.to_dict(), found.ladder):
+        with run_directory.open_run(workdir, config.to_dict(), found.ladder):
             return _show_end(workdir, config.claims)
     return found
 
@@ -124,7 +124,7 @@ def _rounds(
         before = results.load_results(workdir)
         live.write(before.summary, before.curves)
     if done:
-        state = results.restore(workdir, like=state)
+        state = run_directory.restore(workdir, like=state)
         progress.say(f"going on with round {done} of {workdir}")
     for number in range(done, last + 1):
         start, compiled = time.perf_counter(), cache.compile_seconds()
@@ -142,7 +142,7 @@ def _rounds(
         for note in info.notes:
             progress.say(f"note: {note}")
         summary, curves = hosts.from_first(
-            results.commit, workdir, info, state, certificate, found
+            run_directory.commit, workdir, info, state, certificate, found
         )
         if live:
             live.write(summary, curves)
@@ -162,11 +162,13 @@ def _show_end(workdir: Path, stated: tuple) -> results.Results:
     if progress.of_checks(found.summary).any():
         compared = sanity.to_markdown(sanity.table(found.summary))
     if compared:
-        path = results.write_text(workdir, "sanity.md", compared)
+        path = run_directory.write_text(workdir, "sanity.md", compared)
         progress.say(f"checks: {path}")
     if stated:
         verdicts = claims.judge(found.summary, stated, int(found.curves.step.max()))
-        path = results.write_text(workdir, "claims.md", claims.to_markdown(verdicts))
+        path = run_directory.write_text(
+            workdir, "claims.md", claims.to_markdown(verdicts)
+        )
         progress.show_verdicts(verdicts, path)
     return found
 
@@ -248,7 +250,7 @@ def last_ticket(workdir: str | os.PathLike, replicate: int = 0) -> targets.Targe
         raise ConfigError("planting.replicate", problem)
     roots = rng.roots(**seeds(config))
     algorithm = make_algorithm(config, make_task(config, roots), Path(workdir))
-    state = results.restore(Path(workdir), like=algorithm.init(roots))
+    state = run_directory.restore(Path(workdir), like=algorithm.init(roots))
     ticket = jax.tree.map(
         lambda leaf: np.asarray(leaf[replicate], np.float64),
         masks.apply(state.final, state.mask),
@@ -339,7 +341,9 @@ def make_algorithm(
             memory=memory and int(memory * 2**30),
             trial=lanes.trial_data(splits, settings.batch_size),
             execution=chosen,
-            remember=lambda key, choose: results.remember(workdir, name + key, choose),
+            remember=lambda key, choose: run_directory.remember(
+                workdir, name + key, choose
+            ),
         )
         return member.join(run) if member else run
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from lottery_jax import experiment, rng
 from lottery_jax.errors import TicketError
-from lottery_jax.reporting import results
+from lottery_jax.reporting import results, run_directory
 from lottery_jax.tickets import REWINDS, masks
 from lottery_jax.types import Origin, Ticket
 
@@ -53,7 +53,7 @@ def ticket_of(
     task = experiment.make_task(config, roots)
     key = rng.stream(roots, "init", replicate)
     algorithm = experiment.make_algorithm(config, task, Path(workdir))
-    state = results.restore(Path(workdir), like=algorithm.init(roots))
+    state = run_directory.restore(Path(workdir), like=algorithm.init(roots))
     params = jax.tree.map(lambda leaf: leaf[replicate], state.rewind_point)
     mask = masks.map_named(
         lambda name, leaf: (

@@ -12,7 +12,7 @@ from lottery_jax.analysis import sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.data.corruption import CORRUPTIONS
 from lottery_jax.errors import CertificateError, ConfigError
-from lottery_jax.reporting import figures, results
+from lottery_jax.reporting import figures, results, run_directory
 from lottery_jax.tickets import masks, schedules
 from lottery_jax.types import Dataset, Split
 from tests import helpers
@@ -114,7 +114,7 @@ def test_what_is_drawn_of_it(run, drawn):
 def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path, monkeypatch):
     config = tiny(algorithm__checks=("random_labels",))
     whole = experiment.run(config, tmp_path / "whole")
-    commit = results.commit
+    commit = run_directory.commit
 
     def interrupted(workdir, info, *rest):
         if info.round == 2:

@@ -25,7 +25,7 @@ from lottery_jax.analysis import columns
 from lottery_jax.data import DATASETS, Raw
 from lottery_jax.errors import CertificateError, ConfigError, ResultsError
 from lottery_jax.models import INITIALIZERS, MODELS, from_linen
-from lottery_jax.reporting import progress, results
+from lottery_jax.reporting import progress, run_directory
 from lottery_jax.tickets import (
     CONTROLS,
     FREEZES,
@@ -126,7 +126,7 @@ def test_a_directory_never_mixes_methods(tmp_path):
     """The Keras LTH API adds trials whatever their criterion and their reset were."""
 
     def opened(config):
-        with results.open_run(tmp_path / "run", config, [{"a": 1}]):
+        with run_directory.open_run(tmp_path / "run", config, [{"a": 1}]):
             return True
 
     config = helpers.tiny_config().to_dict()
@@ -138,7 +138,7 @@ def test_a_directory_never_mixes_methods(tmp_path):
         for name in path[:-1]:
             group = group[name]
         group[path[-1]] = "another value"
-        if field in results.CHANGE_NO_NUMBER:
+        if field in run_directory.CHANGE_NO_NUMBER:
             assert opened(config)
             continue
         with pytest.raises(ResultsError, match=rf"differ:\n  {field}: "):
@@ -642,7 +642,7 @@ def test_fractions_that_round_alike_have_directories_of_their_own(monkeypatch):
 def test_an_empty_path_is_the_working_directory(tmp_path, monkeypatch):
     """The Keras LTH API writes to the root of the file system."""
     monkeypatch.chdir(tmp_path)
-    with results.open_run(Path(""), {"a": 1}, [{"w": 1}]) as done:
+    with run_directory.open_run(Path(""), {"a": 1}, [{"w": 1}]) as done:
         assert done == 0
     assert (tmp_path / "config.json").is_file() and (tmp_path / "rounds").is_dir()
     with pytest.raises(ResultsError, match="no whole round yet"):

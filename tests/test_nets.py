@@ -529,7 +529,7 @@ def test_an_interrupted_search_ends_with_the_same_bits(tmp_path):
     config = load("nets.py:xor10,smoke")
     whole = experiment.run(config, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
-        commit, done = experiment.results.commit, []
+        commit, done = experiment.run_directory.commit, []
 
         def fail_after(*arguments):
             if len(done) == 2:

@@ -16,7 +16,7 @@ import pytest
 import lottery_jax
 from lottery_jax import experiment
 from lottery_jax.errors import ConfigError, ResultsError
-from lottery_jax.reporting import results
+from lottery_jax.reporting import environment, files, run_directory
 from tests import helpers
 
 
@@ -94,14 +94,16 @@ def test_masks_come_back_as_they_were_trained(tmp_path):
     (tmp_path / "rounds").mkdir()
     for number in range(2):
         state, info = algorithm.step(state)
-        results.commit(tmp_path, info, state, {}, {"seconds": 1.0})
+        run_directory.commit(tmp_path, info, state, {}, {"seconds": 1.0})
         stored = lottery_jax.load_masks(tmp_path, number)
         assert sorted(stored) == ["dense_0/kernel", "output/kernel"]
         for name, mask in stored.items():
             layer = name.split("/")[0]
             np.testing.assert_array_equal(mask, info.lanes.mask[layer]["kernel"][:2])
-    restored = results.restore(tmp_path, like=algorithm.init(roots))
-    plain = [jax.tree.map(results._without_key, tree) for tree in (state, restored)]
+    restored = run_directory.restore(tmp_path, like=algorithm.init(roots))
+    plain = [
+        jax.tree.map(run_directory.without_key, tree) for tree in (state, restored)
+    ]
     helpers.assert_trees_equal(*plain)
 
 
@@ -112,7 +114,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 5, 7, 9, 10, 14, 20])
 def test_a_crash_at_any_write_changes_nothing(tmp_path, monkeypatch, finished, after):
     """The process dies at the n-th sync to disk; the second start finishes the run."""
-    workdir, sync, left = tmp_path / "run", results._sync, [after]
+    workdir, sync, left = tmp_path / "run", files.sync, [after]
 
     def dying(path):
         if left[0] == 0:
@@ -121,7 +123,7 @@ def test_a_crash_at_any_write_changes_nothing(tmp_path, monkeypatch, finished, a
         sync(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(results, "_sync", dying)
+        patch.setattr(files, "sync", dying)
         with pytest.raises(Killed):
             experiment.run(config(), workdir)
     experiment.run(config(), workdir)
@@ -159,12 +161,16 @@ def test_kill_and_resume_from_the_command_line(tmp_path):
 
 
 def test_choices_are_remembered(tmp_path):
-    results.record_environment(tmp_path)
-    assert results.remember(tmp_path, "plan", lambda: None) is None
-    chosen = results.remember(tmp_path, "plan", lambda: {"kind": "map", "chunk": 4})
-    again = results.remember(tmp_path, "plan", lambda: {"kind": "vmap", "chunk": 1})
+    environment.record(tmp_path)
+    assert run_directory.remember(tmp_path, "plan", lambda: None) is None
+    chosen = run_directory.remember(
+        tmp_path, "plan", lambda: {"kind": "map", "chunk": 4}
+    )
+    again = run_directory.remember(
+        tmp_path, "plan", lambda: {"kind": "vmap", "chunk": 1}
+    )
     assert chosen == again == {"kind": "map", "chunk": 4}
-    assert results.remember(tmp_path, "sparse_below", lambda: 7) == 7
+    assert run_directory.remember(tmp_path, "sparse_below", lambda: 7) == 7
 
 
 def test_a_finished_run_says_so_and_does_nothing(finished, capsys):
@@ -183,7 +189,7 @@ def test_figures_are_drawn_again_where_they_are_missing(
     shutil.copytree(finished, workdir)
     shutil.rmtree(workdir / "figures", ignore_errors=True)
     with monkeypatch.context() as patch:
-        patch.setattr(results, "_sync", _killed)
+        patch.setattr(files, "sync", _killed)
         with pytest.raises(Killed):
             experiment.run(config(), workdir)
     assert not (workdir / "figures").exists()
@@ -239,14 +245,14 @@ def test_a_full_disk_keeps_the_rounds_before(tmp_path, finished):
     limit = (
         "import resource, signal, sys, pathlib\n"
         "from lottery_jax import experiment\n"
-        "from lottery_jax.reporting import results\n"
+        "from lottery_jax.reporting import run_directory\n"
         "from tests.test_results import config\n"
-        "commit = results.commit\n"
+        "commit = run_directory.commit\n"
         "def limited(workdir, info, *rest):\n"
         "    if info.round == 2:\n"
         "        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
         "    return commit(workdir, info, *rest)\n"
-        "results.commit = limited\n"
+        "run_directory.commit = limited\n"
         "experiment.run(config(), pathlib.Path(sys.argv[1]))\n"
     )
     done = subprocess.run(
@@ -274,7 +280,7 @@ def test_a_damaged_file_is_named(tmp_path, name):
         if name == "masks.npz":
             lottery_jax.load_masks(tmp_path, 1)
         elif name == "state.npz":
-            results.restore(tmp_path, like={})
+            run_directory.restore(tmp_path, like={})
         else:
             lottery_jax.load_results(tmp_path)
 
@@ -301,7 +307,7 @@ def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
 def test_tensorboard_has_every_lane_and_goes_on(tmp_path, monkeypatch):
     pytest.importorskip("tensorboardX", reason="the extra is not installed")
     config = helpers.tiny_config(algorithm__rounds=1, tensorboard=True)
-    folder, commit = tmp_path / "tensorboard", results.commit
+    folder, commit = tmp_path / "tensorboard", run_directory.commit
 
     def stopped(workdir, info, *rest):
         if info.round == 1:
@@ -309,7 +315,7 @@ def test_tensorboard_has_every_lane_and_goes_on(tmp_path, monkeypatch):
         return commit(workdir, info, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(results, "commit", stopped)
+        patch.setattr(run_directory, "commit", stopped)
         experiment.run(config, tmp_path)
     half = events(folder / "ticket")
     found = experiment.run(config, tmp_path)

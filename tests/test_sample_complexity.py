@@ -13,7 +13,7 @@ from lottery_jax.analysis import sample_complexity as analysis
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
-from lottery_jax.reporting import figures, progress, results, theory_figures
+from lottery_jax.reporting import figures, progress, run_directory, theory_figures
 from lottery_jax.training import losses, optimizers, teachers
 from lottery_jax.types import Dataset, Lane, Split
 from tests import helpers
@@ -314,17 +314,17 @@ def test_a_round_depends_on_its_number_and_the_roots_alone(rounds):
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(run, tmp_path, monkeypatch):
-    commit, name = results.commit, "effective_sparsity"
+    commit, name = run_directory.commit, "effective_sparsity"
 
     def stopped(workdir, info, *rest):
         if info.round == 1:
             raise KeyboardInterrupt
         return commit(workdir, info, *rest)
 
-    monkeypatch.setattr(results, "commit", stopped)
+    monkeypatch.setattr(run_directory, "commit", stopped)
     with pytest.raises(KeyboardInterrupt):
         experiment.run(tiny_config(), tmp_path / "run")
-    monkeypatch.setattr(results, "commit", commit)
+    monkeypatch.setattr(run_directory, "commit", commit)
     found = experiment.run(tiny_config(), tmp_path / "run").summary
     columns = [column for column in found if column != "seconds"]
     assert name in columns

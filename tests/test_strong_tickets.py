@@ -17,7 +17,7 @@ from lottery_jax.algorithms.genetic_search import Settings
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
-from lottery_jax.reporting import results, search_figures
+from lottery_jax.reporting import results, run_directory, search_figures
 from lottery_jax.tickets import bitstrings, masks
 from tests import helpers
 
@@ -677,7 +677,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(rounds, tmp_path, capsys):
     assert "was not reached in 2 tries by" in said
     assert "steps/s" not in said  # nothing is trained
     found = experiment.run(tiny_config(), tmp_path)
-    stored = results.restore(tmp_path, like=states[-1])
+    stored = run_directory.restore(tmp_path, like=states[-1])
     helpers.assert_trees_equal(stored.searches, states[-1].searches)
     np.testing.assert_array_equal(
         results.load_masks(tmp_path, 2)["dense_0/kernel"],

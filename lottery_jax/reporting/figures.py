@@ -19,7 +19,8 @@ from lottery_jax.reporting import (
     ticket_figures,
     topology_figures,
 )
-from lottery_jax.reporting.results import Results, new_folder
+from lottery_jax.reporting.results import Results
+from lottery_jax.reporting.run_directory import new_folder
 
 AXIS_LABELS = {
     "early_stop_test_accuracy": "test accuracy at early stop (%)",

@@ -20,7 +20,7 @@ import lottery_jax
 from lottery_jax import experiment, rng
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.data.synthetic import xor
-from lottery_jax.reporting import results, search_figures
+from lottery_jax.reporting import results, run_directory, search_figures
 from lottery_jax.tickets import masks
 from lottery_jax.types import Split
 
@@ -123,7 +123,7 @@ def draw_xor(found: results.Results, name: str):
     roots = rng.roots(config.seed.root)
     task = experiment.make_task(config, roots)
     algorithm = experiment.make_algorithm(config, task, found.workdir)
-    state = results.restore(found.workdir, like=algorithm.init(roots))
+    state = run_directory.restore(found.workdir, like=algorithm.init(roots))
     raw = xor(None, jax.random.key(1)).train
     noisy = Split(*(np.asarray(part, np.float32) for part in raw))
     drawn, accuracies = [], []

@@ -21,7 +21,7 @@ from configs import strong_tickets
 from lottery_jax import config as configs
 from lottery_jax import experiment, rng
 from lottery_jax.analysis.statistics import confidence_interval
-from lottery_jax.reporting import results, search_figures
+from lottery_jax.reporting import run_directory, search_figures
 from lottery_jax.tickets import masks
 
 FEWER = {"data.train_size": 10_000}
@@ -199,7 +199,7 @@ def pruned_again(folder: Path) -> list[str]:
             roots = rng.roots(config.seed.root)
             task = experiment.make_task(config, roots)
             algorithm = experiment.make_algorithm(config, task, folder / name)
-            state = results.restore(folder / name, like=algorithm.init(roots))
+            state = run_directory.restore(folder / name, like=algorithm.init(roots))
             last = len(algorithm.ladder) - 1
             _, info = algorithm.step(state._replace(round=jnp.int32(last)))
             accuracy = np.asarray(info.trained.summary["test_accuracy"])
