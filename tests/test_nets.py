@@ -11,7 +11,6 @@ import pytest
 
 from lottery_jax import config as configs
 from lottery_jax import experiment, validation
-from lottery_jax.algorithms.nets import PENALTIES
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
@@ -59,7 +58,10 @@ def search(config, generations=None):
     [(1, 1), (0.8, 0.5625), (0.512, 0.1521), (0.2, 0), (0.1, 0.0156)],
 )
 def test_the_penalty_is_the_published_one(density, expected):
-    found = {name: float(f(jnp.float32(density), 0.2)) for name, f in PENALTIES.items()}
+    found = {
+        name: float(f(jnp.float32(density), 0.2))
+        for name, f in fitness.PENALTIES.items()
+    }
     assert abs(found["quadratic"] - expected) < 1e-4
     assert found["none"] == 0
     assert found["one_sided"] == (0 if density < 0.2 else found["quadratic"])
@@ -537,7 +539,7 @@ def test_an_interrupted_search_ends_with_the_same_bits(tmp_path):
             done.append(commit(*arguments))
             return done[-1]
 
-        patch.setattr(experiment.results, "commit", fail_after)
+        patch.setattr(experiment.run_directory, "commit", fail_after)
         with pytest.raises(KeyboardInterrupt):
             experiment.run(config, tmp_path / "parts")
     parts = experiment.run(config, tmp_path / "parts")

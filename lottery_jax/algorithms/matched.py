@@ -24,6 +24,7 @@ from lottery_jax.algorithms.base import (
     control_key,
     with_controls,
 )
+from lottery_jax.algorithms.breeding import Genome
 from lottery_jax.tickets import genetics, masks, schedules, selection
 from lottery_jax.tickets.controls import CONTROLS
 from lottery_jax.tickets.reinitialization import REINITS
@@ -38,13 +39,6 @@ DRAWN = {
 
 LANES = ("ticket", *DRAWN, "imp", "one_shot")
 """What stands side by side in the last round, and the ticket's controls."""
-
-
-class Genome(NamedTuple):
-    """A candidate: its weights, pruned ones too, and its mask."""
-
-    weights: Params
-    mask: Mask
 
 
 class MatchedState(NamedTuple):

@@ -15,7 +15,7 @@ the last generation. The preset `compat` of configs/nets.py does as it did, but 
 validation losses, which are means over examples and not over batches.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -30,59 +30,12 @@ from lottery_jax.algorithms.base import (
     MakeRun,
     RoundInfo,
 )
-from lottery_jax.algorithms.matched import Genome, MatchedState, matched
+from lottery_jax.algorithms.breeding import Genome, Settings, make_breeding
+from lottery_jax.algorithms.matched import MatchedState, matched
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import genetics, masks
 from lottery_jax.training import fitness as fitnesses
 from lottery_jax.types import Key, Lane, Mask, Params, Task, Trained
-
-
-class Term(NamedTuple):
-    """What a fitness is made of beside the penalty.
-
-    Attributes:
-      splits: of the data to measure on.
-      value: `value(columns) -> loss`, from the columns of `training/fitness.py`.
-    """
-
-    splits: tuple[str, ...]
-    value: Callable[[dict[str, jax.Array]], jax.Array]
-
-
-TERMS = {
-    "last_batch_loss": Term(("validation",), lambda found: found["last_batch_loss"]),
-    "train_and_validation_loss": Term(
-        ("train", "validation"),
-        lambda found: found["train_loss"] + found["validation_loss"],
-    ),
-    "train_loss": Term(("train",), lambda found: found["train_loss"]),
-    "validation_error": Term(
-        ("validation",), lambda found: 1 - found["validation_accuracy"]
-    ),
-    "validation_loss": Term(("validation",), lambda found: found["validation_loss"]),
-}
-"""Name -> term; the published code took `last_batch_loss` for its validation loss."""
-
-
-def quadratic(density: jax.Array, target: float) -> jax.Array:
-    """((d - target) / (1 - target))^2: 1 where all is kept, 0 at the target."""
-    return jnp.square((density - target) / (1 - target))
-
-
-PENALTIES = {
-    "none": lambda density, target: 0 * density,
-    "one_sided": lambda density, target: quadratic(
-        jnp.maximum(density, target), target
-    ),
-    "quadratic": quadratic,
-}
-"""Name -> `penalty(density, target)`."""
-
-DENSITIES = {"global": masks.density, "layer_mean": masks.layer_mean_density}
-"""Name -> `density(masks [N, ...], prunable) -> [N]`."""
-
-WEIGHTS = ("flat_kaiming", "model")
-PAIRS = ("random", "ring")
 
 
 class NetsState(NamedTuple):
@@ -120,8 +73,6 @@ def nets(
     replicates: int,
     controls: Mapping[str, int],
     search: Mapping[str, Any],
-    population: int = 5,
-    elites: int = 2,
     generations: int = 25,
     term: str = "validation_loss",
     trains: bool = True,
@@ -129,28 +80,12 @@ def nets(
     penalty: str = "quadratic",
     penalty_weight: float = 1.0,
     target_density: float = 0.2,
-    weights: str = "model",
-    initial_density: float = 1.0,
-    shared_mask: bool = False,
-    select: str = "roulette",
-    tournament: int = 2,
-    pairs: str = "random",
-    crossover: float = 0.5,
-    coupled: bool = True,
-    noise: float = 0.1,
-    noise_std: float = 0.1,
-    resample: float = 0.1,
-    resample_std: float | None = None,
-    disable: float = 0.2,
-    enable: float = 0.0,
-    flip: float = 0.0,
-    swap: int = 0,
-    migrants: int = 0,
     patience: int | None = None,
     target_fitness: float | None = None,
     forget_last: bool = False,
     imp_rounds: int = 7,
     jitter: float = 0.1,
+    **settings,
 ) -> Algorithm:
     """Builds the algorithm; round g is generation g, up to `generations`.
 
@@ -162,8 +97,6 @@ def nets(
       replicates: R, independent searches.
       controls: name in `CONTROLS` -> how many of the ticket per replicate.
       search: how a candidate is trained; its `learning_rate`.
-      population: P, candidates of a generation.
-      elites: how many of the best go on as they are; their fitness is known.
       generations: number of the last generation; the first is 0.
       term: name in `TERMS`.
       trains: candidates are trained before they are measured.
@@ -171,36 +104,20 @@ def nets(
       penalty: name in `PENALTIES`.
       penalty_weight: factor on it.
       target_density: where it is 0.
-      weights: law of initial weights: the network's, or "flat_kaiming", uniform with
-        bound 1 / sqrt(number of prunable weights) in every layer.
-      initial_density: probability that a weight of generation 0 is kept.
-      shared_mask: generation 0 has one mask.
-      select: name in `SELECTIONS`, of parents.
-      tournament: candidates of a tournament; of a truncation, how many it leaves.
-      pairs: second parents: "random", selected too, or "ring", the next first parent.
-      crossover: probability of an entry of the first parent.
-      coupled: weight and mask bit of a place come from one parent.
-      noise: probability that a weight gets noise.
-      noise_std: its standard deviation.
-      resample: probability that a weight is drawn anew.
-      resample_std: from a normal law with that; None: from the law of initial weights.
-      disable: probability that a weight is pruned.
-      enable: probability that a pruned weight comes back.
-      flip: probability that a kept weight is pruned, or a pruned one comes back.
-      swap: kept weights of a child that change places with pruned ones.
-      migrants: new candidates, as in generation 0, in place of so many children.
       patience: the search of a replicate ends when its best has not changed for more
         generations than these; None: never before the last.
       target_fitness: it ends when its best is as good; None: it does not.
       forget_last: the best of the last generation does not count.
       imp_rounds: levels of iterative pruning down to the density of the ticket.
       jitter: noise of the reinitialisation "jitter", in standard deviations.
+      **settings: fields of `breeding.Settings`.
 
     Raises:
       ConfigError: a target density at which some layer would be empty; errors of data
         without classes.
     """
-    model = task.model
+    settings = Settings(**settings)
+    model, breeding = task.model, make_breeding(task.model, settings)
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
     prunable = model.prunable(shapes)
     names = masks.prunable_names(prunable)
@@ -209,7 +126,7 @@ def nets(
         problem = f"{target_density}: of {size} weights in {len(names)} layers that "
         problem = f"{problem}leaves some layer none; no such candidate computes"
         raise ConfigError("algorithm.target_density", problem)
-    wanted = TERMS[term]
+    wanted = fitnesses.TERMS[term]
     if term == "validation_error" and "accuracy" not in task.metrics:
         problem = f"{term}: {task.dataset.name} has no classes to be right about"
         raise ConfigError("algorithm.term", problem)
@@ -224,32 +141,11 @@ def nets(
     ]
     columns = [*columns, "density", "penalty", "fitness"]
 
-    def draw_weights(key) -> Params:
-        theta, _ = model.init(key)
-        if weights == "model":
-            return theta
-        bound = size**-0.5
-
-        def flat(key, leaf):
-            return jax.random.uniform(key, leaf.shape, leaf.dtype, -bound, bound)
-
-        return genetics.redraw(key, flat, theta, prunable)
-
     compare = matched(
-        model._replace(init=lambda key: (draw_weights(key), {})), make_run(), grid,
+        model._replace(init=lambda key: (breeding.draw(key), {})), make_run(), grid,
         learning_rate=learning_rate, replicates=replicates, controls=controls,
         levels=imp_rounds, jitter=jitter,
     )  # fmt: skip
-
-    def newcomers(key, num: int, *, shared: bool) -> Genome:
-        """Candidates [num, ...] as in generation 0."""
-        weights_key, mask_key = jax.random.split(key)
-        return Genome(
-            jax.vmap(draw_weights)(jax.random.split(weights_key, num)),
-            genetics.random_masks(
-                mask_key, shapes, prunable, num, initial_density, shared=shared
-            ),
-        )
 
     def init(roots) -> NetsState:
         def nothing(*axes):
@@ -265,8 +161,8 @@ def nets(
         return NetsState(
             round=jnp.int32(0),
             roots=roots,
-            genomes=genomes(replicates, population),
-            measured=values(replicates, population),
+            genomes=genomes(replicates, settings.population),
+            measured=values(replicates, settings.population),
             best=genomes(replicates),
             found=values(replicates),
             waited=jnp.zeros(replicates, jnp.int32),
@@ -282,62 +178,16 @@ def nets(
     @jax.jit
     def first_generation(state: NetsState) -> tuple[Genome, Lane]:
         """Candidates [R, P, ...], and as lanes."""
-
-        def one(key):
-            return newcomers(key, population, shared=shared_mask)
-
-        drawn = jax.vmap(one)(keys(state, "search"))
+        drawn = jax.vmap(breeding.first)(keys(state, "search"))
         return drawn, lanes_of(drawn)
 
     @jax.jit
     def breed(state: NetsState) -> tuple[Genome, Lane]:
         """Children [R, P - elites, ...], and as lanes."""
-        num = population - elites
-        choose = genetics.SELECTIONS[select]
-
-        def one(key, genomes, fitness):
-            parents, others, mix, fresh, *mutations = jax.random.split(key, 11)
-            one = choose(parents, fitness, num, tournament)
-            other = jnp.roll(one, -1)
-            if pairs == "random":
-                other = choose(others, fitness, num, tournament)
-            pair = genetics.take(genomes, one), genetics.take(genomes, other)
-            child = genetics.crossover(mix, *pair, crossover, coupled=coupled)
-            child = mutate(mutations, Genome(*child))
-            if migrants:
-                stay = genetics.take(child, jnp.arange(num - migrants))
-                new = newcomers(fresh, migrants, shared=False)
-                child = genetics.concatenate(stay, new)
-            return child
-
-        children = jax.vmap(one)(
+        children = jax.vmap(breeding.children)(
             keys(state, "search"), state.genomes, state.measured["fitness"]
         )
         return children, lanes_of(children)
-
-    def mutate(keys, children: Genome) -> Genome:
-        """Noise, resample, disable, enable, flip, swap, in this order."""
-        theta, mask = children
-        num = len(jax.tree.leaves(mask)[0])
-        theta = genetics.noise(keys[0], theta, prunable, noise, noise_std)
-        if resample_std is None:
-            fresh = jax.vmap(draw_weights)(jax.random.split(keys[1], num))
-        else:
-
-            def normal(key, leaf):
-                return resample_std * jax.random.normal(key, leaf.shape)
-
-            fresh = genetics.redraw(keys[1], normal, theta, prunable)
-        theta = genetics.resample(keys[2], theta, prunable, resample, fresh)
-        mask = genetics.disable(keys[3], mask, prunable, disable)
-        mask = genetics.enable(keys[4], mask, prunable, enable)
-        if flip:
-            mask = genetics.flip(keys[5], mask, prunable, flip)
-        if swap:
-            mask = jax.vmap(
-                lambda key, own: genetics.swap(key, own, prunable, swap)
-            )(jax.random.split(keys[6], num), mask)  # fmt: skip
-        return Genome(theta, mask)
 
     def lanes_of(genomes: Genome) -> Lane:
         """Candidates [R, C, ...] as lanes [R * C, ...]."""
@@ -358,14 +208,14 @@ def nets(
         def dense(measure):
             return jax.vmap(lambda mask: measure(mask, prunable))(newcomers.mask)
 
-        off = penalty_weight * PENALTIES[penalty](
-            dense(DENSITIES[density]), target_density
+        off = penalty_weight * fitnesses.PENALTIES[penalty](
+            dense(fitnesses.DENSITIES[density]), target_density
         )
         found |= {"density": dense(masks.density), "penalty": off}
         found["fitness"] = genetics.comparable(wanted.value(found) + off)
         genomes = newcomers
-        if len(found["fitness"][0]) < population:
-            stay = jax.vmap(lambda fitness: genetics.best(elites, fitness))(
+        if len(found["fitness"][0]) < settings.population:
+            stay = jax.vmap(lambda fitness: genetics.best(settings.elites, fitness))(
                 state.measured["fitness"]
             )
             old = state.genomes, state.measured
@@ -436,10 +286,10 @@ def nets(
             "stopped": state.stopped,
             **found,
         }
-        shape = (replicates, population)
+        shape = (replicates, settings.population)
         table = {
-            "replicate": np.repeat(np.arange(replicates), population),
-            "candidate": np.tile(np.arange(population), replicates),
+            "replicate": np.repeat(np.arange(replicates), settings.population),
+            "candidate": np.tile(np.arange(settings.population), replicates),
             **{name: np.ravel(values) for name, values in measured.items()},
             "stopped": np.ravel(np.broadcast_to(state.stopped[:, None], shape)),
         }

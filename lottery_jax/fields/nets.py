@@ -3,17 +3,12 @@
 from ml_collections import ConfigDict, config_dict
 
 from lottery_jax.algorithms import matched
-from lottery_jax.algorithms.nets import (
-    DENSITIES,
-    PAIRS,
-    PENALTIES,
-    TERMS,
-    WEIGHTS,
-)
+from lottery_jax.algorithms.breeding import PAIRS, WEIGHTS
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import checks, optimization
 from lottery_jax.fields.base import Fields, Lanes, drawn
 from lottery_jax.tickets.genetics import SELECTIONS
+from lottery_jax.training.fitness import DENSITIES, PENALTIES, TERMS
 
 
 def make() -> ConfigDict:

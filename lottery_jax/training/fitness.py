@@ -2,10 +2,13 @@
 
 The trainability of Neuroevolutionary Ticket Search: all candidates of all generations
 see the same examples in the same order, those of the training split as they stand, so
-that what is measured is the candidate. What was trained is thrown away.
+that what is measured is the candidate. What was trained is thrown away. A fitness is a
+term of these losses and a penalty on the density.
 """
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +21,51 @@ from lottery_jax.types import Lane, Model, Task, Trained
 
 TINY = 128
 """Multiplications of a batch in a layer, up to which a matrix product costs more."""
+
+
+class Term(NamedTuple):
+    """What a fitness is made of beside the penalty.
+
+    Attributes:
+      splits: of the data to measure on.
+      value: `value(columns) -> loss`, from the columns that were measured.
+    """
+
+    splits: tuple[str, ...]
+    value: Callable[[dict[str, jax.Array]], jax.Array]
+
+
+TERMS = {
+    "last_batch_loss": Term(("validation",), lambda found: found["last_batch_loss"]),
+    "train_and_validation_loss": Term(
+        ("train", "validation"),
+        lambda found: found["train_loss"] + found["validation_loss"],
+    ),
+    "train_loss": Term(("train",), lambda found: found["train_loss"]),
+    "validation_error": Term(
+        ("validation",), lambda found: 1 - found["validation_accuracy"]
+    ),
+    "validation_loss": Term(("validation",), lambda found: found["validation_loss"]),
+}
+"""Name -> term; the published code took `last_batch_loss` for its validation loss."""
+
+
+def quadratic(density: jax.Array, target: float) -> jax.Array:
+    """((d - target) / (1 - target))^2: 1 where all is kept, 0 at the target."""
+    return jnp.square((density - target) / (1 - target))
+
+
+PENALTIES = {
+    "none": lambda density, target: 0 * density,
+    "one_sided": lambda density, target: quadratic(
+        jnp.maximum(density, target), target
+    ),
+    "quadratic": quadratic,
+}
+"""Name -> `penalty(density, target)`."""
+
+DENSITIES = {"global": masks.density, "layer_mean": masks.layer_mean_density}
+"""Name -> `density(masks [N, ...], prunable) -> [N]`."""
 
 
 def with_tiny_products(model: Model, batch_size: int) -> Model:
