@@ -1,7 +1,7 @@
 """What every algorithm is: a pair of pure functions, and what a round tells."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -81,6 +81,24 @@ def with_controls(context: Context, controls: Mapping[str, int]) -> Lane:
 def stack(trees: list) -> Any:
     """Pytrees of one structure along a new first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@jax.jit
+def concatenate(*trees) -> Any:
+    """Pytrees of one structure along their first axis."""
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
+
+
+def join_lanes(
+    rows: Sequence[tuple[str, int, Lane]], replicates: int
+) -> tuple[Lane, list[Label]]:
+    """(name, sample, lanes [R, ...]) one after the other: lanes [N, ...], labels."""
+    labels = [
+        Label(name, sample, replicate)
+        for name, sample, _ in rows
+        for replicate in range(replicates)
+    ]
+    return concatenate(*(lane for _, _, lane in rows)), labels
 
 
 def flatten_lanes(lanes: Lane) -> Lane:

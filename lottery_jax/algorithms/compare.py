@@ -26,22 +26,22 @@ from lottery_jax import rng
 from lottery_jax.algorithms.base import (
     Algorithm,
     Grid,
-    Label,
     MakeRun,
     RoundInfo,
     check_scores,
+    concatenate,
     control_key,
+    join_lanes,
     make_truths,
     scoring_batches,
-    stack,
     with_controls,
 )
+from lottery_jax.algorithms.budgets import make_budget
 from lottery_jax.algorithms.methods import CLEAN, METHODS, Method, Strand, checked
 from lottery_jax.algorithms.score_search import make_learn
 from lottery_jax.data.corruption import CORRUPTIONS
 from lottery_jax.errors import ConfigError
-from lottery_jax.tickets import masks, pruning, schedules, selection
-from lottery_jax.tickets.allocation import ALLOCATIONS
+from lottery_jax.tickets import masks, pruning, selection
 from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.tickets.scores import SCORES, num_broken
 from lottery_jax.types import Context, Key, Lane, Mask, Params, Task
@@ -111,7 +111,6 @@ def compare(
     names = masks.prunable_names(prunable)
     kernels = {name: leaves[name].shape for name in masks.in_order(names, model)}
     sizes = {name: leaves[name].size for name in names}
-    rungs = ladder(sizes, densities)
     layers = selection.layerwise(names)
     competing = selection.globally(names)
     tickets = [Strand(name, METHODS[name]) for name in methods]
@@ -119,24 +118,7 @@ def compare(
     variants = [strand for strand in found if strand]
     strands = [*tickets, *variants]
 
-    def between(method: Method, number: int) -> tuple[dict, dict]:
-        """Weights to keep before and after a round, by group."""
-        passed = range(1, number) if method.after == "ticket" else ()
-        if not method.allocation:
-            return rungs[max(passed, default=0)], rungs[number]
-        divide, before = ALLOCATIONS[method.allocation], sizes
-        for at in (*passed, number):
-            total = sum(rungs[at].values())
-            after = schedules.nested(before, divide(kernels, total))
-            before = after if at < number else before
-        return before, after
-
-    for strand in strands:
-        for number, density in enumerate(densities, 1):
-            for layer, num in between(strand.method, number)[1].items():
-                if not num:
-                    problem = f"{density}: {strand.name} would empty {layer}"
-                    raise ConfigError("algorithm.densities", problem)
+    budget = make_budget(kernels, densities, strands)
 
     datasets = {CLEAN: task.dataset}
     runs = {CLEAN: make_run()}
@@ -249,13 +231,6 @@ def compare(
 
         return jax.vmap(one)(parts, learned)
 
-    def counts_of(strand: Strand, number: int) -> dict[str, jax.Array]:
-        """Weights to keep in every iteration of a round."""
-        before, after = between(strand.method, number)
-        num = iterations if strand.method.iterates else 1
-        way = schedules.within(before, after, num, path)
-        return {group: jnp.array([keep[group] for keep in way]) for group in after}
-
     @jax.jit
     def beside(lane: Lane, parts: dict) -> list[Lane]:
         """The controls of tickets [R, ...], in the order of `controls`."""
@@ -277,7 +252,7 @@ def compare(
         learned, table = {}, None
         if learning:
             score_keys = {strand: score_key(state, strand) for strand in learning}
-            num_keep = {s: between(s.method, number)[1] for s in learning}
+            num_keep = {s: budget.between(s.method, number)[1] for s in learning}
             learned, table = learn(number, state.init, score_keys, order, num_keep)
         for strand in strands:
             method = strand.method
@@ -289,7 +264,7 @@ def compare(
             final, mask = scored(state, strand)
             batch = batches.get(strand.data)
             parts = contexts(state, strand, "score", final, mask, batch)
-            counts = counts_of(strand, number)
+            counts = budget.iterations(method, number, iterations, path)
             ranks = learned.get(strand.name)
             mask, broken = find(method, strand.inverted, parts, counts, ranks)
             check_scores(strand.name, number, broken)
@@ -304,7 +279,7 @@ def compare(
             for control, samples in controls.items():
                 for sample in range(samples):
                     more.append((f"{strand.name}/{control}", sample, next(drawn)))
-        return joined([*ticket_lanes, *more], replicates), found, table
+        return join_lanes([*ticket_lanes, *more], replicates), found, table
 
     def dense_round(state: CompareState):
         """The dense network, and the planted ticket where there is one."""
@@ -317,7 +292,7 @@ def compare(
                 truth.mask, full, prunable,
             )  # fmt: skip
             lanes.append(("planted", 0, Lane(state.init, mask, order, hypers)))
-        return joined(lanes, replicates)
+        return join_lanes(lanes, replicates)
 
     def step(state: CompareState) -> tuple[CompareState, RoundInfo]:
         number = int(state.round)
@@ -351,12 +326,12 @@ def compare(
                 if data != CLEAN:
                     final = runs[data](found[name], steps).final
                 tickets_state[name] = final, found[name].mask
-            old_mask = concatenate([scored(state, strand)[1] for strand in tickets])
-            rewound = concatenate([begin(state, strand) for strand in tickets])
+            old_mask = concatenate(*(scored(state, strand)[1] for strand in tickets))
+            rewound = concatenate(*(begin(state, strand) for strand in tickets))
         info = RoundInfo(
             round=number,
-            density=sum(rungs[number].values()) / sum(rungs[0].values()),
-            num_keep=rungs[number],
+            density=budget.total(number) / budget.total(0),
+            num_keep=budget.ladder[number],
             groups=competing,
             prunable=prunable,
             labels=labels,
@@ -377,39 +352,4 @@ def compare(
     def first(tree):
         return jax.tree.map(lambda leaf: leaf[:replicates], tree)
 
-    return Algorithm(init, step, rungs)
-
-
-def ladder(sizes: Mapping[str, int], densities) -> schedules.Ladder:
-    """Weights to keep of all, in every round; the first is dense.
-
-    Raises:
-      ConfigError: fewer weights than layers, or not fewer than in the round before.
-    """
-    total = sum(sizes.values())
-    counts = [total, *(total - schedules.num_keep(total, d) for d in densities)]
-    for density, before, num in zip(densities, counts, counts[1:], strict=False):
-        depth = sum(name.endswith("kernel") for name in sizes)
-        if num < depth:
-            problem = f"{density} of {total} weights: fewer than the {depth} layers"
-            raise ConfigError("algorithm.densities", f"{problem}, one would be empty")
-        if num >= before:
-            problem = f"{density}: expected falling densities, {before} are left"
-            raise ConfigError("algorithm.densities", problem)
-    return [{"all": num} for num in counts]
-
-
-def joined(lanes: list[tuple], replicates: int) -> tuple[Lane, list[Label]]:
-    """(name, sample, lanes [R, ...]) one after the other: lanes [N, ...], labels."""
-    labels = [
-        Label(name, sample, replicate)
-        for name, sample, _ in lanes
-        for replicate in range(replicates)
-    ]
-    return concatenate([lane for _, _, lane in lanes]), labels
-
-
-@jax.jit
-def concatenate(trees: list) -> Any:
-    """Along the first axis."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), stack(trees))
+    return Algorithm(init, step, budget.ladder)

@@ -19,13 +19,14 @@ import numpy as np
 from lottery_jax import rng
 from lottery_jax.algorithms.base import (
     Grid,
-    Label,
     RoundInfo,
+    concatenate,
     control_key,
+    join_lanes,
     with_controls,
 )
 from lottery_jax.algorithms.breeding import Genome
-from lottery_jax.tickets import genetics, masks, schedules, selection
+from lottery_jax.tickets import masks, schedules, selection
 from lottery_jax.tickets.controls import CONTROLS
 from lottery_jax.tickets.reinitialization import REINITS
 from lottery_jax.training.lanes import Run
@@ -175,20 +176,19 @@ def matched(
             at_once = largest(Genome(state.dense, full), num)
             one_shot = Lane(theta, at_once, order, hypers)
             rows = {"ticket": ticket, **drawn, **rows, "one_shot": one_shot}
-        lanes = genetics.concatenate(*rows.values())
-        labels = [Label(name, 0, i) for name in rows for i in range(replicates)]
         # Apart from the lanes that it certifies; of what is drawn there is no other.
         origin = {"ticket": tickets.weights, "dense": theta}
         origin |= {"imp": theta, "one_shot": theta}
-        rewound = genetics.concatenate(
+        rewound = concatenate(
             *(origin.get(name, lane.params) for name, lane in rows.items())
         )
         old = [state.pruned.mask if name == "imp" else full for name in rows]
+        every = [(name, 0, lane) for name, lane in rows.items()]
         draws = [(name, i) for name, number in controls.items() for i in range(number)]
         for place, (name, sample) in enumerate(draws if own else (), 1):
             lane = jax.tree.map(lambda leaf, at=place: leaf[at], own)
-            lanes = genetics.concatenate(lanes, lane)
-            labels += [Label(name, sample, i) for i in range(replicates)]
+            every.append((name, sample, lane))
+        lanes, labels = join_lanes(every, replicates)
         trained = run(lanes, steps)
 
         def final(name):
@@ -207,7 +207,7 @@ def matched(
             round=level, density=float(num.mean() / size),
             num_keep={"all": np.tile(num, len(labels) // replicates)}, groups=groups,
             prunable=prunable, labels=labels, lanes=lanes, rewound=rewound,
-            old_mask=genetics.concatenate(*old), trained=trained, start=0,
+            old_mask=concatenate(*old), trained=trained, start=0,
         )  # fmt: skip
         return after, info
 
