@@ -78,6 +78,17 @@ def with_controls(context: Context, controls: Mapping[str, int]) -> Lane:
     return stack(lanes)
 
 
+def make_hypers(
+    learning_rate: float, schedule_offset: int = 0, *, num: int | None = None
+) -> dict[str, jax.Array]:
+    """Hyper-parameters of a lane, or of so many: scalars, or [num]."""
+    shape = () if num is None else (num,)
+    return {
+        "learning_rate": jnp.full(shape, learning_rate, jnp.float32),
+        "schedule_offset": jnp.full(shape, schedule_offset, jnp.int32),
+    }
+
+
 def stack(trees: list) -> Any:
     """Pytrees of one structure along a new first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lottery_jax.tickets import genetics, masks
+from lottery_jax.tickets import genetics
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.types import Key, Mask, Model, Params
 
 WEIGHTS = ("flat_kaiming", "model")
@@ -87,17 +88,15 @@ class Breeding(NamedTuple):
 
 def make_breeding(model: Model, settings: Settings) -> Breeding:
     """Builds the functions for a network."""
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
-    names = masks.prunable_names(prunable)
-    size = sum(masks.named_leaves(shapes)[name].size for name in names)
+    layers = layers_of(model)
+    prunable = layers.prunable
     choose = genetics.SELECTIONS[settings.select]
 
     def draw(key) -> Params:
         theta, _ = model.init(key)
         if settings.weights == "model":
             return theta
-        bound = size**-0.5
+        bound = layers.num**-0.5
 
         def flat(key, leaf):
             return jax.random.uniform(key, leaf.shape, leaf.dtype, -bound, bound)
@@ -110,7 +109,12 @@ def make_breeding(model: Model, settings: Settings) -> Breeding:
         return Genome(
             jax.vmap(draw)(jax.random.split(weights_key, num)),
             genetics.random_masks(
-                mask_key, shapes, prunable, num, settings.initial_density, shared=shared
+                mask_key,
+                layers.params,
+                prunable,
+                num,
+                settings.initial_density,
+                shared=shared,
             ),
         )
 

@@ -32,6 +32,7 @@ from lottery_jax.algorithms.base import (
     concatenate,
     control_key,
     join_lanes,
+    make_hypers,
     make_truths,
     scoring_batches,
     with_controls,
@@ -42,6 +43,7 @@ from lottery_jax.algorithms.score_search import make_learn
 from lottery_jax.data.corruption import CORRUPTIONS
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, pruning, selection
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.tickets.scores import SCORES, num_broken
 from lottery_jax.types import Context, Key, Lane, Mask, Params, Task
@@ -105,14 +107,10 @@ def compare(
         more examples to score than there are.
     """
     model = task.model
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
-    leaves = masks.named_leaves(shapes)
-    names = masks.prunable_names(prunable)
-    kernels = {name: leaves[name].shape for name in masks.in_order(names, model)}
-    sizes = {name: leaves[name].size for name in names}
-    layers = selection.layerwise(names)
-    competing = selection.globally(names)
+    layers = layers_of(model)
+    prunable, names = layers.prunable, layers.names
+    kernels = {name: layers.shapes[name] for name in masks.in_order(names, model)}
+    by_layer, competing = selection.layerwise(names), selection.globally(names)
     tickets = [Strand(name, METHODS[name]) for name in methods]
     found = [checked(name, check) for name in methods for check in checks]
     variants = [strand for strand in found if strand]
@@ -136,14 +134,11 @@ def compare(
 
     learning = [strand for strand in strands if strand.method.learns]
     if learning:
-        learn = make_learn(make_run, learning, sizes, datasets, **search)
+        learn = make_learn(make_run, learning, layers.sizes, datasets, **search)
     truths = make_truths(model, replicates)
     numbers = jnp.arange(replicates)
     steps = jnp.array(grid({}, 0))
-    hypers = {
-        "learning_rate": jnp.full(replicates, learning_rate, jnp.float32),
-        "schedule_offset": jnp.zeros(replicates, jnp.int32),
-    }
+    hypers = make_hypers(learning_rate, num=replicates)
 
     @jax.jit
     def draw(roots) -> Params:
@@ -225,7 +220,7 @@ def compare(
                     return jnp.int32(0)
                 return num_broken(scores, parts["final"], before, prunable)
 
-            groups = layers if method.allocation else competing
+            groups = by_layer if method.allocation else competing
             mask, broken = pruning.prune(score, context(parts), counts, groups, measure)
             return mask, broken.max()
 

@@ -29,10 +29,12 @@ from lottery_jax.algorithms.base import (
     RoundState,
     flatten_lanes,
     label_lanes,
+    make_hypers,
     with_controls,
 )
 from lottery_jax.errors import ConfigError, nearest
 from lottery_jax.tickets import masks, schedules, selection
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.tickets.selection import Groups
 from lottery_jax.types import Context, Key, Lane, Mask, Params, Task, Trained
 
@@ -137,9 +139,8 @@ def gradual(
         updates than steps.
     """
     model = task.model
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
-    names = masks.prunable_names(prunable)
+    layers = layers_of(model)
+    prunable, names, sizes = layers.prunable, layers.names, layers.sizes
     kinds = {name: masks.layer_kind(name) for name in names}
     for kind in whole:
         if kind not in kinds.values():
@@ -148,7 +149,6 @@ def gradual(
     if all(kind in whole for kind in kinds.values()):
         raise ConfigError("algorithm.whole", f"{whole}: nothing is left to prune")
     groups = selection.layerwise(names)
-    sizes = {name: masks.named_leaves(shapes)[name].size for name in names}
     plans = [
         schedules.polynomial(
             sizes,
@@ -178,10 +178,7 @@ def gradual(
         best_from=last,
         **special,
     )
-    hypers = {
-        "learning_rate": jnp.float32(learning_rate),
-        "schedule_offset": jnp.int32(0),
-    }
+    hypers = make_hypers(learning_rate)
 
     def init(roots) -> RoundState:
         return RoundState(jnp.int32(0), roots)

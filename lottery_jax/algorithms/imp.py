@@ -25,6 +25,7 @@ from lottery_jax.algorithms.base import (
     check_scores,
     flatten_lanes,
     label_lanes,
+    make_hypers,
     make_truths,
     scoring_batches,
     with_controls,
@@ -33,6 +34,7 @@ from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, pruning, schedules, selection
 from lottery_jax.tickets.allocation import Allocation
 from lottery_jax.tickets.freezing import FREEZES
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.tickets.rewinding import REWINDS
 from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.tickets.scores import SCORES, num_broken, num_filled
@@ -131,10 +133,10 @@ def imp(
         problem = f"{score_examples}: the training split has {len(examples.x)}"
         raise ConfigError("algorithm.score_examples", problem)
     score_of, rewind_to = SCORES[score], REWINDS[rewind]
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
+    layers = layers_of(model)
+    prunable = layers.prunable
     fractions = layer_fractions(
-        masks.prunable_names(prunable),
+        layers.names,
         default=prune_fraction,
         conv=conv_prune_fraction,
         output=output_prune_fraction,
@@ -146,23 +148,20 @@ def imp(
     # What is never pruned counts as well: density is of all prunable weights.
     whole = [name for name in fractions if name not in competing]
     groups = selection.SCOPES[scope](competing) | selection.layerwise(whole)
-    leaves = masks.named_leaves(shapes)
     if allocation is None:
+        sizes = layers.sizes
         rungs = schedules.LADDERS[ladder](
-            {
-                group: sum(leaves[n].size for n in names)
-                for group, names in groups.items()
-            },
+            {group: sum(sizes[n] for n in names) for group, names in groups.items()},
             {group: fractions[names[0]] for group, names in groups.items()},
             rounds,
         )
     else:
         order = masks.in_order(fractions, model)
-        kernels = {name: leaves[name].shape for name in order}
+        kernels = {name: layers.shapes[name] for name in order}
         rungs = schedules.allocated(kernels, allocation, prune_fraction, rounds)
     for rung in rungs:
         for group, names in groups.items():
-            depth = sum(leaves[name].ndim > 1 for name in names)
+            depth = sum(len(layers.shapes[name]) > 1 for name in names)
             if rung[group] < depth:
                 problem = f"{rung[group]} weights of {depth} layers: one would be empty"
                 raise ConfigError("algorithm.rounds", f"{problem}; take fewer rounds")
@@ -292,10 +291,7 @@ def imp(
         if number > 0 and not retrain:
             steps = [start] * len(steps)
         frozen = number > 0 and rewind_to.freeze_schedule
-        hypers = {
-            "learning_rate": jnp.float32(learning_rate),
-            "schedule_offset": jnp.int32(steps[-1] if frozen else 0),
-        }
+        hypers = make_hypers(learning_rate, steps[-1] if frozen else 0)
         before = rungs[0 if one_shot else max(number - 1, 0)]
         way = schedules.within(before, rungs[number], iterations, path)
         counts = {group: jnp.array([keep[group] for keep in way]) for group in groups}

@@ -23,11 +23,13 @@ from lottery_jax.algorithms.base import (
     concatenate,
     control_key,
     join_lanes,
+    make_hypers,
     with_controls,
 )
 from lottery_jax.algorithms.breeding import Genome
 from lottery_jax.tickets import masks, schedules, selection
 from lottery_jax.tickets.controls import CONTROLS
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.tickets.reinitialization import REINITS
 from lottery_jax.training.lanes import Run
 from lottery_jax.types import Context, Key, Lane, Mask, Model, Params
@@ -91,20 +93,15 @@ def matched(
       levels: of iterative pruning.
       jitter: noise of the reinitialisation "jitter", in standard deviations.
     """
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
-    names = masks.prunable_names(prunable)
-    size = sum(masks.named_leaves(shapes)[name].size for name in names)
-    groups = selection.globally(names)
+    layers = layers_of(model)
+    prunable, size = layers.prunable, layers.num
+    groups = selection.globally(layers.names)
     steps = jnp.array(grid({}, 0))
-    hypers = {
-        "learning_rate": jnp.full(replicates, learning_rate, jnp.float32),
-        "schedule_offset": jnp.zeros(replicates, jnp.int32),
-    }
+    hypers = make_hypers(learning_rate, num=replicates)
 
     def init() -> MatchedState:
         theta = jax.tree.map(
-            lambda leaf: jnp.zeros((replicates, *leaf.shape), leaf.dtype), shapes
+            lambda leaf: jnp.zeros((replicates, *leaf.shape), leaf.dtype), layers.params
         )
         return MatchedState(theta, Genome(theta, masks.full(theta)), theta)
 

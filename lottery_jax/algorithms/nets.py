@@ -29,11 +29,13 @@ from lottery_jax.algorithms.base import (
     Label,
     MakeRun,
     RoundInfo,
+    make_hypers,
 )
 from lottery_jax.algorithms.breeding import Genome, Settings, make_breeding
 from lottery_jax.algorithms.matched import MatchedState, matched
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import genetics, masks
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.training import fitness as fitnesses
 from lottery_jax.types import Key, Lane, Mask, Params, Task, Trained
 
@@ -118,12 +120,10 @@ def nets(
     """
     settings = Settings(**settings)
     model, breeding = task.model, make_breeding(task.model, settings)
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
-    names = masks.prunable_names(prunable)
-    size = sum(masks.named_leaves(shapes)[name].size for name in names)
-    if round(target_density * size) < len(names):
-        problem = f"{target_density}: of {size} weights in {len(names)} layers that "
+    layers = layers_of(model)
+    prunable, depth = layers.prunable, len(layers.names)
+    if round(target_density * layers.num) < depth:
+        problem = f"{target_density}: of {layers.num} weights in {depth} layers that "
         problem = f"{problem}leaves some layer none; no such candidate computes"
         raise ConfigError("algorithm.target_density", problem)
     wanted = fitnesses.TERMS[term]
@@ -149,7 +149,9 @@ def nets(
 
     def init(roots) -> NetsState:
         def nothing(*axes):
-            return jax.tree.map(lambda leaf: jnp.zeros((*axes, *leaf.shape)), shapes)
+            return jax.tree.map(
+                lambda leaf: jnp.zeros((*axes, *leaf.shape)), layers.params
+            )
 
         def genomes(*axes):
             theta = nothing(*axes)
@@ -193,10 +195,7 @@ def nets(
         """Candidates [R, C, ...] as lanes [R * C, ...]."""
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), genomes)
         num = len(jax.tree.leaves(flat)[0])
-        hypers = {
-            "learning_rate": jnp.full(num, search["learning_rate"], jnp.float32),
-            "schedule_offset": jnp.zeros(num, jnp.int32),
-        }
+        hypers = make_hypers(search["learning_rate"], num=num)
         keys = jax.random.split(jax.random.key(0), num)  # none is used
         return Lane(*flat, keys, hypers)
 

@@ -32,6 +32,7 @@ from lottery_jax.algorithms.base import (
 )
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, selection
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.training import teachers
 from lottery_jax.types import Key, Lane, Params, Task
 
@@ -85,10 +86,8 @@ def sample_complexity(
         problem = f"{task.dataset.name}: a committee has one output, for regression"
         raise ConfigError("data.name", problem)
     model = task.model
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
-    (name,) = masks.prunable_names(prunable)
-    inputs, width = masks.named_leaves(shapes)[name].shape
+    layers = layers_of(model)
+    prunable, ((name, (inputs, width)),) = layers.prunable, layers.shapes.items()
     if max(kept_per_unit) > inputs:
         problem = f"{max(kept_per_unit)}: a unit has {inputs} weights"
         raise ConfigError("algorithm.kept_per_unit", problem)

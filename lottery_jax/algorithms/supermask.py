@@ -24,10 +24,12 @@ from lottery_jax.algorithms.base import (
     control_key,
     flatten_lanes,
     label_lanes,
+    make_hypers,
     stack,
 )
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.tickets.reinitialization import REINITS
 from lottery_jax.types import Context, Lane, Model, Params, Task
 
@@ -119,8 +121,7 @@ def supermask(
             raise ConfigError(f"controls.{name}", problem)
     model = task.model
     run = make_run(masked_model(model, rescale), keep_pruned=True)
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
+    prunable = layers_of(model).prunable
     labels = label_lanes(controls, replicates)
 
     def init(roots) -> RoundState:
@@ -148,10 +149,7 @@ def supermask(
                     drawn.append(REINITS[name](context._replace(key=own)))
             logits = jax.tree.map(lambda leaf: jnp.full_like(leaf, logit), theta)
             none = jax.tree.map(jnp.logical_not, mask)
-            hypers = {
-                "learning_rate": jnp.float32(learning_rate),
-                "schedule_offset": jnp.int32(0),
-            }
+            hypers = make_hypers(learning_rate)
             return stack(
                 [
                     Lane(

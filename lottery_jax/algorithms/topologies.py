@@ -21,11 +21,13 @@ from lottery_jax.algorithms.base import (
     RoundInfo,
     RoundState,
     control_key,
+    make_hypers,
     stack,
 )
 from lottery_jax.errors import ConfigError
 from lottery_jax.models.cascade import Layout, layout, stage_paths, with_stages
 from lottery_jax.tickets import masks, topology
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.types import Lane, Task
 
 DENSE = "dense"
@@ -72,25 +74,20 @@ def topologies(
             problem = "nothing is pruned here; the control is algorithm.dense_init"
             raise ConfigError(f"controls.{name}", problem)
     model = task.model
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
-    sizes = layout(shapes)
+    layers = layers_of(model)
+    sizes = layout(layers.params)
     present = of_degrees(topologies, degrees, sizes)
     run = make_run()
 
     stages = stage_paths(sizes)
-    names = masks.prunable_names(prunable)
-    others = [name for name in names if not name.startswith("cascade_")]
+    others = [name for name in layers.names if not name.startswith("cascade_")]
     groups = stages | {name: (name,) for name in others}
-    leaves = masks.named_leaves(shapes)
-    whole = {group: sum(leaves[n].size for n in own) for group, own in groups.items()}
+    weights = layers.sizes
+    whole = {group: sum(weights[n] for n in own) for group, own in groups.items()}
     rungs = [whole] + [
         whole | dict.fromkeys(stages, sizes.nodes * degree) for degree in degrees
     ]
-    hypers = {
-        "learning_rate": jnp.float32(learning_rate),
-        "schedule_offset": jnp.int32(0),
-    }
+    hypers = make_hypers(learning_rate)
 
     def init(roots) -> RoundState:
         return RoundState(jnp.int32(0), roots)
@@ -163,12 +160,12 @@ def topologies(
             density=sum(rungs[number].values()) / sum(whole.values()),
             num_keep=rungs[number],
             groups=groups,
-            prunable=prunable,
+            prunable=layers.prunable,
             labels=labels,
             lanes=lanes,
             rewound=None,
             old_mask=jax.tree.map(
-                lambda leaf: jnp.ones((tickets, *leaf.shape), bool), shapes
+                lambda leaf: jnp.ones((tickets, *leaf.shape), bool), layers.params
             ),
             trained=trained._replace(summary=trained.summary | paths),
             start=0,

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from lottery_jax.tickets import masks, pruning, schedules, selection
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.tickets.scores import SCORES
 from lottery_jax.types import Context, Key, Mask, Model, Scores, Split, Task
@@ -58,10 +59,8 @@ class Pruned(NamedTuple):
 
 def layer_sizes(model: Model) -> dict[str, int]:
     """Prunable leaf -> its weights, in the order of the network."""
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    names = masks.prunable_names(model.prunable(shapes))
-    leaves = masks.named_leaves(shapes)
-    return {name: leaves[name].size for name in masks.in_order(names, model)}
+    sizes = layers_of(model).sizes
+    return {name: sizes[name] for name in masks.in_order(sizes, model)}
 
 
 def maximal_compression(sizes: dict[str, int]) -> float:

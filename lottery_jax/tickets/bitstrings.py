@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lottery_jax.tickets import genetics, masks
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.types import Key, Mask, Model, Params, Prunable
 
 
@@ -34,18 +35,17 @@ class Layout(NamedTuple):
 
 def layout(model: Model) -> Layout:
     """Of the masks of a network."""
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    prunable = model.prunable(shapes)
-    leaves, starts, num = masks.named_leaves(shapes), {}, 0
-    for name in masks.prunable_names(prunable):
-        starts[name], num = num, num + leaves[name].size
+    layers = layers_of(model)
+    starts, num = {}, 0
+    for name, size in layers.sizes.items():
+        starts[name], num = num, num + size
     names = masks.in_order(starts, model)
-    sizes = [leaves[name].shape for name in names]
+    sizes = [layers.shapes[name] for name in names]
     chain = all(len(shape) == 2 for shape in sizes) and all(
         one[1] == other[0] for one, other in zip(sizes, sizes[1:], strict=False)
     )
-    layers = tuple((starts[name], leaves[name].shape) for name in names)
-    return Layout(shapes, prunable, num, layers if chain else None)
+    kernels = tuple((starts[name], layers.shapes[name]) for name in names)
+    return Layout(layers.params, layers.prunable, num, kernels if chain else None)
 
 
 def to_mask(layout: Layout, bits: jax.Array) -> Mask:
