@@ -3,7 +3,7 @@
 import pytest
 
 from lottery_jax import experiment
-from lottery_jax.algorithms.methods import lane_names
+from lottery_jax.fields import FIELDS
 from lottery_jax.reporting import figures
 from tests.test_config import load
 
@@ -14,12 +14,14 @@ SMOKES = [
     "gem_miner.py:smoke",
     "lenet_mnist.py:openlth_default,smoke",
     "lth_api.py:iterative,session,smoke",
+    "nets.py:xor10,smoke",
     "plant_and_seek.py:helix,smoke",
     "pruning_at_init.py:synflow,smoke",
     "sample_complexity.py:smoke",
     "sanity_checks.py:smoke",
     "strong_tickets.py:smoke",
     "theys.py:published,smoke",
+    "topologies.py:smoke",
     "xor.py:smoke",
     "zhou_fc.py:large_final_same_sign,untrained,smoke",
     "zhou_fc.py:supermask_rescaled,smoke",
@@ -31,13 +33,12 @@ def test_every_smoke_form_runs(path, tmp_path):
     config = load(path)
     found = experiment.run(config, tmp_path)
     summary = found.summary
-    assert summary["round"].max() == len(found.ladder) - 1
-    algorithm, controls = config.algorithm, config.controls
-    lanes = {"ticket", *(name for name in controls if controls[name])}
-    if algorithm.name == "compare":
-        lanes = {"dense", *lane_names(algorithm.methods, algorithm.checks, controls)}
-    more = {"gradual", "over_wide", "planted"}
-    assert set(summary.lane) - more == lanes
+    algorithm, fields = config.algorithm, FIELDS[config.algorithm.name]
+    last = len(found.ladder) - 1
+    assert summary["round"].max() == last == fields.last_round(algorithm)
+    lanes, later = fields.lanes(config)
+    assert set(summary.lane[summary["round"] == 0]) == {*lanes}
+    assert set(summary.lane) == {*lanes, *later}
     assert not summary.diverged.any()
     drawn = 4 + algorithm.get("pretrain", False)  # as PNG and PDF
     drawn += len({"recall"} & {*summary}) + any(summary.lane.str.contains("/"))

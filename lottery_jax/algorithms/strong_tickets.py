@@ -90,15 +90,12 @@ def strong_tickets(
       **settings: fields of `genetic_search.Settings`.
 
     Raises:
-      ConfigError: data without classes, a network without layers in a chain, a control
-        of the order of the data.
+      ConfigError: data without classes, a network without layers in a chain.
     """
     del make_run, grid, learning_rate
     if task.dataset.num_classes is None:
         problem = f"{task.dataset.name}: an accuracy is searched for, of classes"
         raise ConfigError("data.name", problem)
-    if controls.get("order"):
-        raise ConfigError("controls.order", "nothing is trained, batches have no order")
     settings = Settings(**settings)
     model, layout = task.model, bitstrings.layout(task.model)
     if settings.path_tries and layout.layers is None:

@@ -67,12 +67,9 @@ def topologies(
 
     Raises:
       ConfigError: another network; a width that a topology cannot have, or none of the
-        degrees; a degree that none of them has; a control.
+        degrees; a degree that none of them has.
     """
-    for name, number in controls.items():
-        if number:
-            problem = "nothing is pruned here; the control is algorithm.dense_init"
-            raise ConfigError(f"controls.{name}", problem)
+    del controls
     model = task.model
     layers = layers_of(model)
     sizes = layout(layers.params)

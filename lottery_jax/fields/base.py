@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from lottery_jax.errors import ConfigError
+
 Lanes = tuple[list[str], list[str]]
 """Names of lanes that are there from round 0 on, and of those from round 1 on."""
 
@@ -13,6 +15,12 @@ Lanes = tuple[list[str], list[str]]
 def drawn(controls: Mapping[str, int]) -> list[str]:
     """Names of the controls that a config asks for."""
     return [name for name, number in controls.items() if number]
+
+
+def no_controls(config: ConfigDict, problem: str):
+    """Refuses controls of an algorithm that has none, and says why."""
+    for name in drawn(config.controls):
+        raise ConfigError(f"controls.{name}", problem)
 
 
 def ticket_and_controls(config: ConfigDict) -> Lanes:

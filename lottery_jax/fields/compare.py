@@ -78,7 +78,8 @@ def lanes(config: ConfigDict) -> Lanes:
     """What a claim may be about."""
     algorithm = config.algorithm
     names = lane_names(algorithm.methods, algorithm.checks, config.controls)
-    return ["dense"], names
+    planted = [] if config.planting.target is None else ["planted"]
+    return ["dense", *planted], names
 
 
 FIELDS = Fields(make, check, lambda fields: len(fields.densities), lanes)

@@ -2,8 +2,9 @@
 
 from ml_collections import ConfigDict
 
+from lottery_jax.algorithms.sample_complexity import OVER_WIDE
 from lottery_jax.fields import checks
-from lottery_jax.fields.base import Fields
+from lottery_jax.fields.base import Fields, Lanes, no_controls
 
 
 def make() -> ConfigDict:
@@ -22,6 +23,7 @@ def make() -> ConfigDict:
 def check(config: ConfigDict):
     """Refuses what cannot be right."""
     algorithm = config.algorithm
+    no_controls(config, f"lanes are ticket and {OVER_WIDE}, both near their teacher")
     if config.model.name != "committee":
         problem = "teachers and students are a committee"
         checks.refuse(config, "model.name", problem)
@@ -47,4 +49,10 @@ def check(config: ConfigDict):
         checks.refuse(config, "train.execution", "is for the loop of batches")
 
 
-FIELDS = Fields(make, check, lambda fields: len(fields.kept_per_unit) - 1)
+def lanes(config: ConfigDict) -> Lanes:
+    """What a claim may be about."""
+    del config
+    return ["ticket", OVER_WIDE], []
+
+
+FIELDS = Fields(make, check, lambda fields: len(fields.kept_per_unit) - 1, lanes)

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from lottery_jax.algorithms.topologies import DENSE, DENSE_INIT
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import checks
-from lottery_jax.fields.base import Fields, Lanes
+from lottery_jax.fields.base import Fields, Lanes, no_controls
 from lottery_jax.tickets import LAWS, TOPOLOGIES
 
 
@@ -24,6 +24,8 @@ def make() -> ConfigDict:
 def check(config: ConfigDict):
     """Refuses what cannot be right."""
     algorithm = config.algorithm
+    problem = "nothing is pruned here; the control is algorithm.dense_init"
+    no_controls(config, problem)
     if not algorithm.topologies:
         raise ConfigError("algorithm.topologies", "expected at least one")
     checks.choices(config, "algorithm.topologies", TOPOLOGIES)
