@@ -12,7 +12,6 @@ one candidate after another, weights times masks in every forward pass, the fast
 one thread and all cores, timed in turn. Takes five minutes on two cores.
 """
 
-import importlib.util
 import os
 import statistics
 import tempfile
@@ -26,6 +25,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+import lottery_jax
 from lottery_jax import experiment, rng
 from lottery_jax.models import MODELS
 from lottery_jax.training import losses
@@ -51,11 +51,8 @@ OUTPUT = flags.DEFINE_string("output", None, "JSON file for the rows.")
 
 def preset(name: str, population: int):
     """The config of a search with one replicate."""
-    path = Path(__file__).parents[1] / "configs" / "nets.py"
-    spec = importlib.util.spec_from_file_location("nets", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(name)
+    configs = Path(__file__).parents[1] / "configs"
+    config = lottery_jax.load_config(configs / f"nets.py:{name}")
     config.replicates = 1
     config.train.execution = EXECUTION.value
     algorithm = config.algorithm

@@ -5,6 +5,10 @@ returns it. The fields of an algorithm stand in `fields/`, and `validation.py` s
 all of them may be.
 """
 
+import os
+import runpy
+from pathlib import Path
+
 from ml_collections import ConfigDict, config_dict
 
 from lottery_jax.errors import LotteryError, nearest
@@ -98,6 +102,25 @@ def default(algorithm: str = "imp") -> ConfigDict:
     config.compilation_cache = True
     config.tensorboard = False  # event files of every lane, for TensorBoard
     return config
+
+
+def load_config(path: str | os.PathLike) -> ConfigDict:
+    """The config of a file as the launcher reads it: `load_config("mine.py:smoke")`.
+
+    Args:
+      path: of the file, and after a colon what `get_config` gets.
+
+    Raises:
+      LotteryError: no such file, or one without `get_config`; what it raises itself.
+    """
+    file, _, arg = str(path).partition(":")
+    if not Path(file).is_file():
+        known = map(str, Path(file).parent.glob("*.py"))
+        raise LotteryError(f"no config file {file}; {nearest(file, known)}")
+    names = runpy.run_path(file)
+    if "get_config" not in names:
+        raise LotteryError(f"{file} has no function get_config()")
+    return names["get_config"](*([arg] if arg else [])).lock()
 
 
 def parse_arg(arg: str | None, presets: dict, config: ConfigDict) -> ConfigDict:

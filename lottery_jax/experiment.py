@@ -8,12 +8,13 @@ import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lottery_jax import cache, data, hosts, rng, validation
+from lottery_jax import cache, hosts, tasks, validation
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.algorithms.base import Algorithm
 from lottery_jax.algorithms.methods import METHODS
@@ -21,7 +22,6 @@ from lottery_jax.analysis import claims, columns, sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import FIELDS
-from lottery_jax.models import MODELS, with_biases
 from lottery_jax.reporting import environment, progress, results, run_directory
 from lottery_jax.reporting import live as tensorboard
 from lottery_jax.tickets import allocation, masks, planting, targets
@@ -69,7 +69,7 @@ def run(
     problem = cache.enable() if config.compilation_cache else None
     if problem:
         progress.say(f"note: {problem}")
-    roots = rng.roots(**seeds(config))
+    roots = tasks.make_roots(config)
     task = hosts.on_all(make_task, config, roots)
     hosts.on_all(_check_state, config, task)
     hosts.check_same("data", _checksums, task)
@@ -174,21 +174,9 @@ def _show_end(workdir: Path, stated: tuple) -> results.Results:
 
 
 def make_task(config: ConfigDict, roots: dict) -> Task:
-    """Loads and splits the data, builds the network."""
-    split = config.data.to_dict()
-    dataset = data.load(
-        split.pop("name"), split.pop("dir"), key=rng.stream(roots, "split"), **split
-    )
-    options = {k: v for k, v in config.model.to_dict().items() if v is not None}
-    loss = losses.loss_of(dataset, config.train.loss)
-    num_outputs = dataset.num_classes or dataset.train.y[0].size
-    num_outputs = 1 if loss.one_output else num_outputs
-    prunes_biases = options.pop("prune_biases")
-    model = MODELS[options.pop("name")](
-        dataset.train.x.shape[1:], num_outputs, **options
-    )
-    if prunes_biases:
-        model = with_biases(model)
+    """Loads and splits the data, builds the network, plants a ticket in it."""
+    dataset = tasks.load_data(config, roots)
+    model = tasks.make_model(config, dataset)
     if config.planting.target is not None:
         model = _plant(config, model, dataset)
     return losses.make_task(dataset, model, config.train.loss)
@@ -248,9 +236,7 @@ def last_ticket(workdir: str | os.PathLike, replicate: int = 0) -> targets.Targe
     if not replicate < config.replicates:
         problem = f"{replicate}: the run has replicates 0 to {config.replicates - 1}"
         raise ConfigError("planting.replicate", problem)
-    roots = rng.roots(**seeds(config))
-    algorithm = make_algorithm(config, make_task(config, roots), Path(workdir))
-    state = run_directory.restore(Path(workdir), like=algorithm.init(roots))
+    _, state = load_state(config, workdir)
     ticket = jax.tree.map(
         lambda leaf: np.asarray(leaf[replicate], np.float64),
         masks.apply(state.final, state.mask),
@@ -259,6 +245,18 @@ def last_ticket(workdir: str | os.PathLike, replicate: int = 0) -> targets.Targe
         targets.Layer(ticket[name]["kernel"], ticket[name]["bias"])
         for name in planting.layer_names(len(ticket))
     ]
+
+
+def load_state(config: ConfigDict, workdir: str | os.PathLike) -> tuple[Task, Any]:
+    """What a run goes on from: the task, and the state after its last whole round.
+
+    Raises:
+      LotteryError: damaged data, a damaged file, a state of another config or version.
+    """
+    roots = tasks.make_roots(config)
+    task = make_task(config, roots)
+    algorithm = make_algorithm(config, task, Path(workdir))
+    return task, run_directory.restore(Path(workdir), like=algorithm.init(roots))
 
 
 def _check_state(config: ConfigDict, task: Task):
@@ -386,9 +384,3 @@ def _allocation(name: str) -> allocation.Allocation:
     config = _finished(name, "algorithm.allocation")
     found = results.load_masks(name, config.algorithm.rounds)
     return allocation.learned({layer: float(x.mean()) for layer, x in found.items()})
-
-
-def seeds(config: ConfigDict) -> dict:
-    """Arguments of `rng.roots`."""
-    seeds = config.seed.to_dict()
-    return {"seed": seeds.pop("root"), **seeds}

@@ -3,16 +3,14 @@
 import hashlib
 import json
 import os
-from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from lottery_jax import experiment, rng
+from lottery_jax import experiment, rng, tasks
 from lottery_jax.errors import TicketError
-from lottery_jax.reporting import results, run_directory
+from lottery_jax.reporting import results
 from lottery_jax.tickets import REWINDS, masks
 from lottery_jax.types import Origin, Ticket
 
@@ -49,20 +47,11 @@ def ticket_of(
         raise TicketError(f"{workdir} has {problem}")
     number = len(found.certificates) - 1 if round is None else round
     stored = results.load_masks(workdir, number)
-    roots = rng.roots(**experiment.seeds(config))
-    task = experiment.make_task(config, roots)
-    key = rng.stream(roots, "init", replicate)
-    algorithm = experiment.make_algorithm(config, task, Path(workdir))
-    state = run_directory.restore(Path(workdir), like=algorithm.init(roots))
+    task, state = experiment.load_state(config, workdir)
+    key = rng.stream(tasks.make_roots(config), "init", replicate)
     params = jax.tree.map(lambda leaf: leaf[replicate], state.rewind_point)
-    mask = masks.map_named(
-        lambda name, leaf: (
-            jnp.asarray(stored[name][replicate])
-            if name in stored
-            else jnp.ones(leaf.shape, bool)
-        ),
-        params,
-    )
+    own = {name: mask[replicate] for name, mask in stored.items()}
+    mask = masks.from_named(own, params)
     origin = None
     if not config.algorithm.rewind_step and config.planting.target is None:
         model = {k: v for k, v in found.config["model"].items() if v is not None}

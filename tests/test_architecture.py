@@ -22,7 +22,7 @@ FLOORS = [
     ("tickets",),
     ("training",),
     ("algorithms",),
-    ("analysis",),
+    ("analysis", "tasks"),
     ("reporting",),
     ("fields",),
     ("config",),

@@ -1,7 +1,5 @@
 """Every config is valid; wrong values are refused before all else."""
 
-import importlib.util
-
 import jax
 import pytest
 from absl import flags
@@ -48,13 +46,7 @@ CONFIGS = {
 
 def load(path):
     """A config as the command line reads it, locked."""
-    file, _, arg = path.partition(":")
-    spec = importlib.util.spec_from_file_location(
-        "loaded", helpers.REPOSITORY / "configs" / file
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(arg or None).lock()
+    return lottery_jax.load_config(helpers.REPOSITORY / "configs" / path)
 
 
 def test_every_config_is_in_the_table():

@@ -18,7 +18,7 @@ import pytest
 
 import lottery_jax
 from lottery_jax import config as configs
-from lottery_jax import experiment, main, rng, validation
+from lottery_jax import experiment, main, rng, tasks, validation
 from lottery_jax.algorithms.imp import layer_fractions
 from lottery_jax.algorithms.supermask import CERTAIN, masked_model
 from lottery_jax.analysis import columns
@@ -209,7 +209,7 @@ def test_every_seed_moves_its_own_stream_and_no_other(no_training):
     def streams(**seed):
         config = base.copy_and_resolve_references()
         config.seed.update(seed)
-        roots = rng.roots(**experiment.seeds(config))
+        roots = tasks.make_roots(config)
         infos = rounds_of(algorithm, roots, 2)
         lanes = infos[1].lanes
         return {

@@ -3,16 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 
-import jax
 import numpy as np
 import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from ml_collections import ConfigDict
 
-from lottery_jax import data, rng
-from lottery_jax.models import MODELS
+from lottery_jax import rng, tasks
 from lottery_jax.reporting import plotting
 from lottery_jax.reporting.results import Results, load_masks
 from lottery_jax.tickets import masks
@@ -333,38 +332,21 @@ def _kernels(leaves: Mapping) -> list[str]:
 
 def _tickets(results: Results):
     """[(params, mask, name)] of the last round, the model, and points to show."""
-    config, last = results.config, results.summary["round"].max()
+    config, last = ConfigDict(results.config), results.summary["round"].max()
     found = load_masks(results.workdir, last)
-    names = _kernels(found)
-    options = {k: v for k, v in config["model"].items() if v is not None}
-    options.pop("prune_biases")
-    roots = rng.roots(config["seed"]["root"], **_apart(config))
-    split = dict(config["data"])
-    dataset = data.load(
-        split.pop("name"), split.pop("dir"), key=rng.stream(roots, "split"), **split
-    )
-    outputs = found[names[-1]].shape[-1]
-    shape = dataset.train.x.shape[1:]
-    model = MODELS[options.pop("name")](shape, outputs, **options)
+    roots = tasks.make_roots(config)
+    dataset = tasks.load_data(config, roots)
+    model = tasks.make_model(config, dataset)
     summary = results.summary
     rows = summary[(summary["round"] == last) & (summary.lane == "ticket")]
     column = "test_accuracy" if "test_accuracy" in rows else "validation_accuracy"
     tickets = []
     for place, row in enumerate(rows.to_dict("records")):
         params, _ = model.init(rng.stream(roots, "init", row["replicate"]))
-        leaves = masks.named_leaves(params)
-        mask = {
-            name: found[name][place] if name in found else np.ones(leaf.shape, bool)
-            for name, leaf in leaves.items()
-        }
-        mask = jax.tree.unflatten(jax.tree.structure(params), list(mask.values()))
+        own = {name: mask[place] for name, mask in found.items()}
         label = f"replicate {row['replicate']}: {100 * row[column]:.1f} % accurate"
-        tickets.append((params, mask, label))
+        tickets.append((params, masks.from_named(own, params), label))
     return tickets, model, dataset.validation
-
-
-def _apart(config: dict) -> dict:
-    return {name: seed for name, seed in config["seed"].items() if name != "root"}
 
 
 def _title(results: Results) -> str:

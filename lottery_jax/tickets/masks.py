@@ -3,11 +3,12 @@
 Leaves that may not be pruned are all True, so that every mask applies to every leaf.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from lottery_jax.types import Mask, Model, Params, Prunable
 
@@ -56,6 +57,14 @@ def map_named(function, *trees: Params) -> Params:
 def named_leaves(tree: Params) -> dict[str, jax.Array]:
     """Leaves by path, e.g. "dense_0/kernel", in the order of the tree."""
     return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def from_named(kept: Mapping[str, ArrayLike], params: Params) -> Mask:
+    """The mask with these leaves, by path; all others keep everything."""
+    return map_named(
+        lambda name, leaf: jnp.asarray(kept.get(name, jnp.ones(leaf.shape, bool))),
+        params,
+    )
 
 
 def _name(path) -> str:

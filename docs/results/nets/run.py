@@ -7,7 +7,6 @@ from LOTTERY_DATA_DIR. Takes an hour on two cores, nearly all of it the training
 `compat` and `lenet_mnist`.
 """
 
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
@@ -17,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 import lottery_jax
-from lottery_jax import experiment, rng
+from lottery_jax import experiment
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.data.synthetic import xor
-from lottery_jax.reporting import results, run_directory, search_figures
+from lottery_jax.reporting import results, search_figures
 from lottery_jax.tickets import masks
 from lottery_jax.types import Split
 
@@ -42,11 +41,8 @@ LONG = {
 
 
 def config_of(name: str):
-    path = HERE.parents[2] / "configs" / "nets.py"
-    spec = importlib.util.spec_from_file_location("nets", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(PRESETS[name])
+    path = HERE.parents[2] / "configs" / f"nets.py:{PRESETS[name]}"
+    config = lottery_jax.load_config(path)
     config.update_from_flattened_dict(LONG.get(name, {}))
     return config
 
@@ -120,10 +116,7 @@ def course(found: results.Results) -> str:
 def draw_xor(found: results.Results, name: str):
     """What tickets decide and look like; returns accuracies on noisy points."""
     config = config_of(name)
-    roots = rng.roots(config.seed.root)
-    task = experiment.make_task(config, roots)
-    algorithm = experiment.make_algorithm(config, task, found.workdir)
-    state = run_directory.restore(found.workdir, like=algorithm.init(roots))
+    task, state = experiment.load_state(config, found.workdir)
     raw = xor(None, jax.random.key(1)).train
     noisy = Split(*(np.asarray(part, np.float32) for part in raw))
     drawn, accuracies = [], []
