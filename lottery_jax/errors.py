@@ -39,6 +39,8 @@ class ScoreError(LotteryError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """'did you mean ...?' where one is close, then all valid names."""
     valid = sorted(valid)
+    if not valid:
+        return "there is none"
     close = difflib.get_close_matches(str(name), valid, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}valid: {', '.join(valid)}"

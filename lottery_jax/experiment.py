@@ -90,7 +90,7 @@ def run(
         live = None
         if config.tensorboard and jax.process_index() == 0:
             live = stack.enter_context(contextlib.closing(tensorboard.Writer(workdir)))
-        _rounds(algorithm, measure, roots, workdir, done, live)
+        _rounds(algorithm, measure, roots, workdir, done, live, member)
         compiling = cache.compile_seconds() - compiled
         progress.say(f"{compiling:.0f} s of these rounds were compilation")
         return hosts.from_first(_show_end, workdir, config.claims)
@@ -118,6 +118,7 @@ def _rounds(
     workdir: Path,
     done: int,
     live: tensorboard.Writer | None,
+    member: Member | None,
 ):
     state, last = algorithm.init(roots), len(algorithm.ladder) - 1
     if done and live:
@@ -146,7 +147,10 @@ def _rounds(
         )
         if live:
             live.write(summary, curves)
-        left = (time.perf_counter() - start) * (last - number)
+        if member:
+            member.tell(number, last)
+        # What is compiled now need not be compiled again.
+        left = (time.perf_counter() - start - compiling) * (last - number)
         much = compiling > seconds / 10
         steps = info.trained.history["step"][0, -1] - info.start
         steps = 0 if info.in_generations else steps

@@ -150,6 +150,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         fail(error)
     except flags.Error as error:
         fail(error)
+    except SyntaxError as error:
+        fail(f"{error.filename} is no Python file: line {error.lineno}: {error.msg}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         fail(
             _unknown_field(argv)

@@ -43,19 +43,26 @@ class Found(NamedTuple):
     """What a search for tickets has found.
 
     Attributes:
-      ticket: of the last round.
-      final: its weights after training, leaves as those of the ticket.
-      masks: of every round, the dense one first.
+      tickets: of the last round, one for every replicate.
+      final: their weights after training; leaves are [R, ...] where `replicates` was
+        given.
+      masks: of every round, the dense one first; leaves as those of `final`.
       summary: a row for every round, lane ("ticket" or a control), sample (draw of the
-        control) and replicate, with density, weights kept and what `evaluate` returned.
+        control) and replicate, with density, weights kept, whether training has
+        diverged, and what `evaluate` returned.
       certificates: what was checked, one dict per round.
     """
 
-    ticket: Ticket
+    tickets: list[Ticket]
     final: Params
     masks: list[Mask]
     summary: pd.DataFrame
     certificates: list[dict]
+
+    @property
+    def ticket(self) -> Ticket:
+        """Of the first replicate."""
+        return self.tickets[0]
 
 
 def matrices(path: str, leaf: jax.Array) -> bool:
@@ -108,6 +115,13 @@ def find_ticket(
         or rounds that would empty a layer.
       CertificateError: a training that moves pruned weights.
     """
+    for function, name in ((train, "train"), (warm_up or train, "warm_up")):
+        if not callable(function):
+            problem = f"{type(function).__name__}: expected a function of a key, params"
+            raise LotteryError(f"{name}: {problem} and a mask")
+    if not isinstance(controls or {}, Mapping):
+        problem = 'expected names with numbers, as {"random": 1}'
+        raise LotteryError(f"controls: {controls}: {problem}")
     draw = init if _is_function(init) else lambda key: init
     shapes = _shapes(draw)
     controls = dict(controls or {})
@@ -155,15 +169,18 @@ def find_ticket(
     state, rows, found = algorithm.init(rng.roots(seed)), [], []
     for _ in algorithm.ladder:
         state, info = algorithm.step(state)
-        found.append((_own(info.mask, replicates), certify(info)))
-        rows += _rows(info, evaluate)
-    params, mask, final = (
-        _own(tree, replicates)
-        for tree in (info.lanes.params, info.mask, info.trained.final)
-    )
+        _check_finite(info)
+        certificate = certify(info)
+        found.append((_own(info.mask, replicates), certificate))
+        rows += _rows(info, evaluate, certificate)
+    mask, params = info.mask, masks.apply(info.lanes.params, info.mask)
+    tickets = [
+        Ticket(*jax.tree.map(lambda leaf, i=i: leaf[i], (params, mask)))
+        for i in range(replicates or 1)
+    ]
     return Found(
-        Ticket(masks.apply(params, mask), mask),
-        final,
+        tickets,
+        _own(info.trained.final, replicates),
         [own for own, _ in found],
         pd.DataFrame(rows),
         [certificate for _, certificate in found],
@@ -220,7 +237,15 @@ def _checked(train: Train, name: str, shapes: Params) -> Train:
     expected = masks.named_leaves(shapes)
 
     def checked(key, params, mask):
-        after = train(key, params, mask)
+        try:
+            after = train(key, params, mask)
+        except jax.errors.ConcretizationTypeError as error:
+            problem = "depends on values in Python; pass vectorize=False, or use lax"
+            raise LotteryError(f"{name} cannot be compiled: it {problem}") from error
+        if type(after) is not type(params):
+            wanted = f"the params alone, a {type(params).__name__}"
+            given = type(after).__name__
+            raise LotteryError(f"{name} returned a {given}; expected {wanted}")
         found = masks.named_leaves(after)
         for path in dict.fromkeys([*expected, *found]):
             one, other = expected.get(path), found.get(path)
@@ -262,7 +287,21 @@ def _own(tree, replicates: int | None):
     return jax.tree.map(lambda leaf: leaf[:replicates], tree)
 
 
-def _rows(info: RoundInfo, evaluate) -> list[dict]:
+def _check_finite(info: RoundInfo):
+    """What has become NaN altogether is not called a training that moves weights."""
+    broken = jax.tree.map(
+        lambda leaf, kept: jnp.isnan(leaf) & ~kept, info.trained.final, info.mask
+    )
+    for path, leaf in masks.named_leaves(broken).items():
+        if leaf.any():
+            lane = int(leaf.reshape(len(leaf), -1).any(1).argmax())
+            label = info.labels[lane]
+            where = f"lane {label.lane}, replicate {label.replicate}"
+            problem = f"nan where {path} is pruned, in {where}: it has diverged"
+            raise LotteryError(f"round {info.round}: train returned {problem}")
+
+
+def _rows(info: RoundInfo, evaluate, certificate: dict) -> list[dict]:
     """Of the summary, one for every lane."""
     names = masks.prunable_names(info.prunable)
     leaves = {name: np.asarray(masks.named_leaves(info.mask)[name]) for name in names}
@@ -271,12 +310,19 @@ def _rows(info: RoundInfo, evaluate) -> list[dict]:
     for i, label in enumerate(info.labels):
         kept = sum(int(leaf[i].sum()) for leaf in leaves.values())
         row = {"round": info.round, **label._asdict(), "density": kept / size}
-        row["kept"] = kept
+        row |= {"kept": kept, "diverged": [*label] in certificate["diverged"]}
         if evaluate:
             final = jax.tree.map(lambda leaf, i=i: leaf[i], info.trained.final)
             measured = evaluate(final)
             if not isinstance(measured, Mapping):
                 measured = {"value": measured}
-            row |= {name: float(value) for name, value in measured.items()}
+            row |= {name: _number(name, value) for name, value in measured.items()}
         rows.append(row)
     return rows
+
+
+def _number(name: str, value) -> float:
+    if np.size(value) != 1:
+        problem = f"{name} is {list(np.shape(value))}, expected a number"
+        raise LotteryError(f"evaluate: {problem}")
+    return float(np.reshape(value, ()))

@@ -24,9 +24,21 @@ def main(argv: list[str]):
         sys.exit(2)
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+    """absl's parser; `--help` says what stands above."""
+    if {"-h", "-help", "--help"} & set(argv):
+        print(__doc__)
+        sys.exit(0)
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 def console():
     """Entry point of the console script."""
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,11 @@ def main(argv: list[str]):
     table.to_csv(workdir / "sweep.csv", index=False)
     last = table[table["round"] == table.groupby("run")["round"].transform("max")]
     quantity = progress.quantity(last)
-    shown = last.groupby(["run", "lane"], sort=False)[["density", quantity]].mean()
+    columns = ["density", quantity]
+    shown = last.groupby(["run", "lane"], sort=False)[columns].mean()
+    percent = [name for name in columns if name.endswith(("accuracy", "density"))]
+    shown[percent] *= 100
+    shown = shown.rename(columns={name: f"{name} (%)" for name in percent})
     progress.say(shown.to_string(float_format="%.4g"))
     progress.say(f"table: lottery_jax.load_results('{workdir}/*'), {workdir}/sweep.csv")
 

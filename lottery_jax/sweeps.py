@@ -106,9 +106,13 @@ def run_group(configs: Mapping[str, ConfigDict], workdir: str | os.PathLike):
         for name in HYPERS
         if len({config.train[name] for config in configs.values()}) > 1
     }
-    team = Team(
-        [{name: config.train[name] for name in swept} for config in configs.values()]
-    )
+
+    def on_round(number: int, last: int):
+        # Not by `progress`, which the runs have made quiet.
+        print(f"round {number}/{last} of {len(configs)} runs", flush=True)
+
+    own = [{name: config.train[name] for name in swept} for config in configs.values()]
+    team = Team(own, on_round)
     failed: dict[str, BaseException] = {}
 
     def one(name: str, config: ConfigDict, member: Member):
@@ -174,12 +178,12 @@ def run_sweep(
     if cluster:
         jobs = _submit(groups, workdir, cluster, cluster_options or {})
     for number, group in enumerate(groups):
+        progress.say(f"program {number + 1} of {len(groups)}: {', '.join(group)}")
         try:
             if cluster:
                 jobs[number].result()
             else:
                 run_group(group, workdir)
-            progress.say(f"program {number + 1} of {len(groups)}: {', '.join(group)}")
         except KeyboardInterrupt:
             for job in jobs:
                 job.cancel()

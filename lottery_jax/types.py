@@ -103,7 +103,7 @@ class Origin(NamedTuple):
 
 
 class Ticket(NamedTuple):
-    """A sparse network to start from; leaves are [R, ...] where there are replicates.
+    """A sparse network to start from.
 
     Attributes:
       params: weights, zero where they are pruned.

@@ -233,6 +233,7 @@ def test_the_quickstart_shows_the_effect(tmp_path, optimized):
 COMMANDS = {
     "no config": ([], "for example --config=configs/quickstart.py"),
     "unknown file": (["--config=configs/quickstar.py"], "'configs/quickstart.py'"),
+    "no Python": (["--config=broken.py"], "broken.py is no Python file: line 1"),
     "unknown preset": (["--config=configs/quickstart.py:smoek"], "'smoke'"),
     "unknown group": (["{quick}", "--config.trian.steps=3"], "did you mean 'train'"),
     "unknown field": (["{quick}", "--config.train.step=3"], "did you mean 'steps'"),
@@ -255,12 +256,14 @@ COMMANDS = {
 def test_a_wrong_command_line_exits_with_status_2(case, tmp_path):
     arguments, message = COMMANDS[case]
     (tmp_path / "configs").symlink_to(helpers.REPOSITORY / "configs")
+    (tmp_path / "broken.py").write_text("def get_config(:")
     arguments = [a.format(quick="--config=configs/quickstart.py") for a in arguments]
     done = helpers.lottery(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ") and message in done.stderr
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["configs"]
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == {"broken.py", "configs"}
 
 
 def test_the_command_from_start_to_figures(tmp_path):

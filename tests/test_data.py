@@ -205,6 +205,16 @@ def test_splits_are_disjoint_and_complete():
     assert numbers(other) != numbers(made)
 
 
+def test_a_part_of_the_test_split_is_drawn():
+    """It may be sorted by label, as MNIST's nearly is by difficulty."""
+    sizes = {"validation_size": 20, "standardize": "none", "test_size": 10}
+    raw = numbered(100, test=40)
+    test = numbers(make_dataset(raw, "n", key=KEY, **sizes))[2]
+    other = numbers(make_dataset(raw, "n", key=jax.random.key(1), **sizes))[2]
+    assert len(test) == len(other) == 10 and test != other
+    assert test | other <= set(range(1000, 1040))
+
+
 def test_train_size_takes_a_part():
     sizes = {"validation_size": 20, "standardize": "none"}
     small = make_dataset(numbered(100, 10), "n", key=KEY, train_size=30, **sizes)
@@ -257,8 +267,9 @@ def test_standardisation_uses_the_training_split_alone():
         expected = (column - column.mean()) / column.std()
         np.testing.assert_allclose(scaled.train.x[..., channel], expected, atol=1e-5)
     assert np.abs(np.asarray(scaled.test.x)).max() > 50  # scaled by training numbers
-    unit = np.asarray(made("unit").train.x)
-    assert unit.min() == 0 and unit.max() == 1
+    for kind, ends in (("unit", (0, 1)), ("range_0.7", (-0.7, 0.7))):
+        found = np.asarray(made(kind).train.x)
+        np.testing.assert_allclose((found.min(), found.max()), ends, atol=1e-6)
     norms = np.sqrt((np.asarray(made("l2_image").test.x) ** 2).sum((1, 2, 3)))
     np.testing.assert_allclose(norms, 1, rtol=1e-5)
 

@@ -58,10 +58,10 @@ def test_extensions_run(tmp_path, monkeypatch):
     (tmp_path / "my_algorithm.py").write_text(algorithm)
     for table in (ALGORITHMS, FIELDS):  # as they were, in the end
         monkeypatch.setitem(table, "random_tickets", None)
-    config = runpy.run_path(str(tmp_path / "my_algorithm.py"))["get_config"]()
+    config = lottery_jax.load_config(tmp_path / "my_algorithm.py")
     tiny = helpers.tiny_config()
-    config.data, config.model, config.train = tiny.data, tiny.model, tiny.train
-    config.lanes, config.replicates, config.algorithm.rounds = tiny.lanes, 2, 2
+    config.model, config.train, config.lanes = tiny.model, tiny.train, tiny.lanes
+    config.replicates, config.algorithm.rounds = 2, 2
     found = experiment.run(config, tmp_path / "own").summary
     assert found["round"].max() == 2
     assert found.density.round(2).unique().tolist() == [1, 0.5, 0.25]

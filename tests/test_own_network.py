@@ -84,6 +84,12 @@ def test_lanes_together_are_lanes_one_by_one():
     assert values.nunique() >= 8  # replicates and, after round 0, lanes differ
     np.testing.assert_allclose(together.summary.value, alone.summary.value, rtol=1e-4)
     assert together.masks[-1]["head"].shape == (2, 9, 1)
+    for i, ticket in enumerate(together.tickets):  # each of one network
+        assert ticket.params["head"].shape == (9, 1)
+        np.testing.assert_array_equal(
+            ticket.mask["head"], together.masks[-1]["head"][i]
+        )
+    assert together.ticket is together.tickets[0]
 
 
 def test_weights_are_rewound_to_where_the_warm_up_ends():
@@ -130,7 +136,43 @@ def moves(key, params, mask):
     return jax.tree.map(lambda leaf: leaf + 1, params)
 
 
+def explodes(key, params, mask):
+    return jax.tree.map(lambda leaf, kept: kept * jnp.inf, params, mask)
+
+
+def test_what_diverges_is_told():
+    diverged = find(train=explodes, rounds=1).summary.diverged
+    assert diverged.all() and not find(rounds=1).summary.diverged.any()
+
+
+def if_large(key, params, mask):
+    return params if params["head"].sum() > 0 else params
+
+
+def test_python_that_looks_at_values_needs_no_compiler():
+    with pytest.raises(LotteryError, match="train cannot be compiled: .*vectorize"):
+        find(train=if_large)
+    assert len(find(train=if_large, vectorize=False).masks) == 3
+
+
 BAD = {
+    "train: dict: expected a function of a key": {"train": {}},
+    "controls: ['random']: expected names with numbers, as {\"random\"": {
+        "controls": ["random"]
+    },
+    "train returned a tuple; expected the params alone, a dict": {
+        "train": lambda key, params, mask: (params, 0.0)
+    },
+    "evaluate: value is [9, 1], expected a number": {
+        "evaluate": lambda params: params["head"]
+    },
+    "round 1: train returned nan where body/1 is": {
+        "train": lambda key, params, mask: jax.tree.map(
+            lambda leaf: leaf * jnp.nan, params
+        ),
+        "prunable": lambda path, leaf: True,
+        "rounds": 1,
+    },
     "init: a pytree without leaves": {"init": {}},
     "init: a is int32[3]; expected floats": {"init": {"a": jnp.arange(3)}},
     "prunable: none of b": {"init": {"b": jnp.zeros(3)}},

@@ -122,6 +122,11 @@ def test_a_run_that_is_not_finished_is_shown_as_far_as_it_is(runs, tmp_path):
     page = path.read_text()
     assert "2 of 3 (the run is not finished)" in page
     assert "judged when all rounds are there" in page
+    shutil.rmtree(tmp_path / "half" / "rounds")
+    with pytest.raises(LotteryError, match="has no whole round yet"):
+        lottery_jax.write_report([tmp_path / "half"], tmp_path / "r.html")
+    both = [runs / "one", tmp_path / "half"]  # it has only just begun
+    assert "<summary>half" not in lottery_jax.write_report(both, path).read_text()
 
 
 def test_what_is_no_run_is_refused(runs, tmp_path):
@@ -131,6 +136,8 @@ def test_what_is_no_run_is_refused(runs, tmp_path):
     assert not (tmp_path / "r.html").exists()
     done = helpers.lottery(str(tmp_path), module="report", cwd=tmp_path)
     assert done.returncode == 2 and "is no run directory" in done.stderr
+    done = helpers.lottery("--help", module="report", cwd=tmp_path)
+    assert done.returncode == 0 and "RUN [RUN ...]" in done.stdout
 
 
 FIRST = """<head><script>

@@ -1,5 +1,7 @@
 """Sweeps: what can share a program does, and every run is as it is alone."""
 
+import contextlib
+import io
 import shutil
 import threading
 
@@ -35,7 +37,7 @@ SWEEP = [
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    folder, built = tmp_path_factory.mktemp("sweep"), []
+    folder, built, said = tmp_path_factory.mktemp("sweep"), [], io.StringIO()
     make_runner = lanes.make_runner
 
     def noted(*arguments):
@@ -44,7 +46,11 @@ def swept(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lanes, "make_runner", noted)
-        table = sweeps.run_sweep(small(), SWEEP, folder)
+        with contextlib.redirect_stdout(said):
+            table = sweeps.run_sweep(small(), SWEEP, folder)
+    last = small().algorithm.rounds
+    for number in range(last + 1):
+        assert f"round {number}/{last} of 2 runs\n" in said.getvalue()
     return folder, table, built
 
 

@@ -80,6 +80,14 @@ def test_mask_updates_is_an_optax_link():
     assert params["a"][1] == 0 and params["a"][0] < 0.6
 
 
+def test_no_norm_sees_what_is_pruned():
+    mask = {"a": jnp.array([True, False])}
+    tx = masks.masked(optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1.0)), mask)
+    grads = {"a": jnp.array([0.5, 100.0])}
+    updates, _ = tx.update(grads, tx.init(grads), grads)
+    np.testing.assert_allclose(updates["a"], [-0.5, 0])
+
+
 def test_names_and_counts():
     context = helpers.make_context()
     names = masks.prunable_names(context.prunable)
@@ -120,6 +128,12 @@ def test_select_equals_a_loop(seed, ties):
         )
         expected = select_by_loop(scores, mask, num_keep)
         np.testing.assert_array_equal(chosen["w"].ravel(), expected)
+
+
+def test_who_asks_for_more_than_there_are_gets_those():
+    mask = {"w": jnp.array([True, False, True, False])}
+    chosen = select({"w": jnp.ones(4)}, mask, {"g": 3}, {"g": ("w",)})
+    np.testing.assert_array_equal(chosen["w"], mask["w"])
 
 
 def test_select_across_leaves_competes_and_leaves_others_alone():
@@ -306,6 +320,18 @@ def test_random_masks_are_uniform(name):
     expected = itertools.combinations(range(4), 2)
     assert len(found) == len(list(expected)) == 6
     assert np.abs(counts - 1000).max() < 150  # five standard deviations
+
+
+@pytest.mark.parametrize("name", ["shuffle", "random"])
+def test_layers_of_one_size_get_masks_of_their_own(name):
+    tree = {"v": jnp.zeros(40), "w": jnp.zeros(40)}
+    mask = dict.fromkeys(tree, jnp.arange(40) < 20)
+    lane = helpers.make_lane(tree, mask)
+    context = helpers.make_context()._replace(
+        prunable=dict.fromkeys(tree, True), lane=lane
+    )
+    found = CONTROLS[name](context).mask
+    assert (found["v"] != found["w"]).any()
 
 
 def test_reinit_draws_from_the_law_of_the_init():

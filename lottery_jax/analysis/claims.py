@@ -126,7 +126,8 @@ def validate(
         _check(claim, choices)
         for field in ("round", "versus_round"):
             if claim[field] not in range(rounds + 1):
-                problem = f"{claim[field]}: the run has rounds 0 to {rounds}"
+                problem = f"{claim[field]}: the run has rounds 0 to {rounds}; "
+                problem += "--config.claims='()' judges none"
                 raise ConfigError(f"{name}.{field}", problem)
             lane = claim[field.replace("round", "lane")]
             if claim[field] == 0 and lane in later:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from lottery_jax.errors import TicketError
 from lottery_jax.tickets import masks
@@ -26,7 +26,12 @@ PATTERNS = {2: (1, 0), 4: (3, 2, 0, 1)}
 
 
 def to_dense(path: str | os.PathLike, ticket: Ticket):
-    """All weights, zero where they are pruned, in one .npz: path of a leaf -> array."""
+    """All weights, zero where they are pruned, in one .npz: path of a leaf -> array.
+
+    Args:
+      path: of the file.
+      ticket: of one network.
+    """
     params = jax.device_get(masks.apply(*ticket[:2]))
     np.savez(path, **masks.named_leaves(params))
 
@@ -36,6 +41,10 @@ def to_csr(folder: str | os.PathLike, ticket: Ticket):
 
     Kernels are [in, out], of convolutions [height * width * in, out], and stand under
     their paths, dots in place of slashes. Weights that are kept at zero are stored.
+
+    Args:
+      folder: made where it does not exist.
+      ticket: of one network.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +82,7 @@ def to_torch(path: str | os.PathLike, ticket: Ticket):
         else:
             tensors[f"{name}_orig"] = np.ascontiguousarray(leaf)
             tensors[f"{name}_mask"] = np.ascontiguousarray(kept).astype(leaf.dtype)
-    save_file(tensors, path)
+    Path(path).write_bytes(save(tensors))
 
 
 def from_torch(path: str | os.PathLike) -> Ticket:
@@ -174,7 +183,8 @@ def to_compiled(
     Args:
       path: of the file (`jax.export`), read by `from_compiled`.
       ticket: its weights become constants.
-      apply: `apply(params, x [B, *input_shape]) -> outputs`.
+      apply: `apply(params, x [B, *input_shape]) -> outputs`; B is a symbol, which is
+        x.shape[0] and not len(x).
       input_shape: of one example; batches may have any size.
     """
     params = masks.apply(*ticket[:2])

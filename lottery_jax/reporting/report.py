@@ -20,6 +20,7 @@ from lottery_jax.analysis import claims
 from lottery_jax.errors import ResultsError
 from lottery_jax.reporting import figures, interactive, plotting
 from lottery_jax.reporting.results import Results, load_results
+from lottery_jax.reporting.run_directory import round_folders
 
 ASSETS = Path(__file__).parent / "assets"
 MOST_ROWS = 5000
@@ -32,8 +33,9 @@ def write_report(
     """Writes the page; returns its path.
 
     Args:
-      workdirs: run directories; what is there up to the last whole round is shown. Runs
-        of one task stand together, compared in figures of their own.
+      workdirs: run directories; what is there up to the last whole round is shown, and
+        of several those that have none are passed over. Runs of one task stand
+        together, compared in figures of their own.
       output: the file.
 
     Raises:
@@ -42,6 +44,12 @@ def write_report(
     paths = [Path(path) for path in workdirs]
     if not paths:
         raise ResultsError("no run directory")
+    begun = [
+        path for path in paths
+        if (path / "config.json").is_file() and not round_folders(path)
+    ]  # fmt: skip
+    if len(begun) < len(paths):  # else it is an error
+        paths = [path for path in paths if path not in begun]
     runs = {_name(path, paths): load_results(path) for path in paths}
     page = to_html(runs)
     output = Path(output)

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from lottery_jax.errors import TicketError
 from lottery_jax.models import MODELS
@@ -57,8 +57,9 @@ def save_ticket(path: str | os.PathLike, ticket: Ticket) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".writing-{path.name}")
     text = {name: json.dumps(value) for name, value in about.items()}
-    save_file(tensors, beside, text)
-    with open(beside, "rb") as file:
+    with open(beside, "wb") as file:
+        file.write(save(tensors, text))
+        file.flush()
         os.fsync(file)
     beside.replace(path)
     return path

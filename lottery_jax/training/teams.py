@@ -7,6 +7,8 @@ together, trained once, and handed back.
 """
 
 import threading
+from collections import Counter
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +39,10 @@ class Member:
 
         return together
 
+    def tell(self, number: int, last: int):
+        """A round of this run is on disk."""
+        self._team.tell(self, number, last)
+
     def leave(self):
         """The others no longer wait for this run: it has ended, or failed."""
         self._team.leave()
@@ -45,8 +51,18 @@ class Member:
 class Team:
     """Runs that meet where lanes are trained."""
 
-    def __init__(self, hypers: list[dict[str, float]]):
-        """`hypers`: for every member, numbers that its lanes carry."""
+    def __init__(
+        self,
+        hypers: list[dict[str, float]],
+        on_round: Callable[[int, int], None] = lambda number, last: None,
+    ):
+        """Makes the members.
+
+        Args:
+          hypers: for every member, numbers that its lanes carry.
+          on_round: called with a round and the last one when all have done it.
+        """
+        self._on_round, self._done = on_round, Counter()
         self.members = [Member(self, own) for own in hypers]
         self._active = len(hypers)
         self._stopped = False
@@ -74,6 +90,13 @@ class Team:
         if isinstance(found, BaseException):
             raise found
         return found
+
+    def tell(self, member: Member, number: int, last: int):
+        """Of one member; passed on when it is the last of those that are left."""
+        with self._change:
+            self._done[number] += 1
+            if self._done[number] == self._active:
+                self._on_round(number, last)
 
     def leave(self):
         """One member less to wait for."""
