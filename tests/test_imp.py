@@ -429,6 +429,11 @@ def _spoil_pruned(info):
     return info._replace(trained=info.trained._replace(final=final))
 
 
+def _spoil_pruned_at_early_stop(info):
+    best = _set(info.trained.best, "dense_0", 3, _pruned_entry(info, 3), 1e-30)
+    return info._replace(trained=info.trained._replace(best=best))
+
+
 def _spoil_count(info):
     mask = _set(info.lanes.mask, "dense_0", 1, _pruned_entry(info, 1), True)
     mask = _set(mask, "dense_0", 3, _pruned_entry(info, 3), True)
@@ -471,6 +476,7 @@ def _spoil_second_respect(info):
             _spoil_pruned,
             "pruned weights that are not zero in lane random 0, replicate 1",
         ),
+        (_spoil_pruned_at_early_stop, "pruned weights that are not zero in lane"),
         (_spoil_count, "dense_0/kernel keeps 819 weights"),
         (
             _spoil_start,

@@ -385,12 +385,38 @@ def test_patience_ends_a_search():
         assert (np.diff(best[:end, replicate]) < 0).all()
 
 
+def test_patience_counts_from_the_last_better_one():
+    config = tiny_config(
+        algorithm__patience=3, algorithm__generations=12, algorithm__penalty="none",
+        algorithm__noise_std=0.05, algorithm__noise=0.5, algorithm__disable=0.02,
+        algorithm__resample=0.0,
+    )  # fmt: skip
+    _, _, states, _ = search(config)
+    best = np.array([state.found["fitness"] for state in states])
+    waited = np.array([state.waited for state in states])
+    again = False
+    for replicate in range(2):
+        expected = 0
+        end = np.array([state.stopped for state in states])[:, replicate].argmax()
+        for number in range(1, end + 1):
+            better = best[number, replicate] < best[number - 1, replicate]
+            again |= better and expected > 0
+            expected = 0 if better else expected + 1
+            assert waited[number, replicate] == expected
+    assert again  # it had waited, and then there was a better one
+
+
 def test_candidates_without_a_number_never_win():
     config = tiny_config(algorithm__search__learning_rate=1e30)
     config.algorithm.search.optimizer = "sgd"
     _, _, states, infos = search(config, 2)
     assert np.isinf(states[0].measured["fitness"]).any()
     assert not np.isnan(states[-1].measured["fitness"]).any()
+    config.algorithm.search.learning_rate = 1e38
+    lost = search(config, 0)[2][0]
+    assert np.isinf(lost.found["fitness"]).all()  # then it is the first of them
+    first = jax.tree.map(lambda leaf: leaf[:, 0], lost.genomes)
+    helpers.assert_trees_equal(lost.best, first)
 
 
 def test_the_first_candidate_with_a_number_is_the_best():

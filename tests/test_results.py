@@ -63,6 +63,8 @@ def test_tables_are_tidy(finished):
     assert list(summary.columns[:7]) == [*keys, "density", "kept", "early_stop_step"]
     assert len(summary) == 4 * (1 + 1 + 2 + 1) * 2
     assert not summary.duplicated(keys).any()
+    states = [path.parent.name for path in finished.glob("rounds/*/state.npz")]
+    assert states == ["0003"]  # to go on from
     assert {
         "early_stop_test_accuracy", "test_accuracy", "validation_accuracy",
         "train_accuracy", "test_loss", "validation_loss", "train_loss", "seconds",

@@ -408,12 +408,21 @@ def test_the_best_never_worsens_and_of_equals_the_sparser_stands_first(settings)
     [
         ({"min_generations": 4, "patience": 1, "mutation_rate": 0.0}, 4),
         ({"target_accuracy": 0.6}, 1),
+        ({"target_accuracy": 1.0, "population": 40}, 5),  # more there is not
     ],
 )
 def test_a_search_stops(settings, generations):
     found = run_search(max_generations=99, **settings)
     stopped = [bool(search.stopped) for search, _ in found]
     assert stopped.index(True) in range(generations, generations + 3)
+
+
+def test_who_is_not_there_comes_on_no_front():
+    rates = {"recombination_rate": 0.0, "mutation_rate": 0.0, "migration_rate": 0.0}
+    found = run_search(gated=True, **rates)
+    helpers.assert_trees_equal(found[0][0].front, found[-1][0].front)
+    other = run_search(gated=True)
+    assert helpers.trees_differ(other[0][0].front, other[-1][0].front)
 
 
 def test_the_bound_that_some_have_softened_is_that_of_the_next(monkeypatch):

@@ -23,7 +23,7 @@ def make() -> ConfigDict:
 def check(config: ConfigDict):
     """Refuses what cannot be right."""
     algorithm = config.algorithm
-    no_controls(config, f"lanes are ticket and {OVER_WIDE}, both near their teacher")
+    no_controls(config, f"lanes are the ticket and {OVER_WIDE}, near their teacher")
     if config.model.name != "committee":
         problem = "teachers and students are a committee"
         checks.refuse(config, "model.name", problem)

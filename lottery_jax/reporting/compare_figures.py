@@ -56,6 +56,8 @@ def recovery(results: Results) -> Figure:
     panels[1].yaxis.set_major_formatter(plotting.PLAIN)
     if scale == 1:
         panels[2].set_yscale("log")
+    else:
+        panels[2].set_ylim(0, 101)
     figure.legend(
         *panels[0].get_legend_handles_labels(),
         loc="outside right center", frameon=False, handlelength=3.5, fontsize=8,

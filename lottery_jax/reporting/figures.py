@@ -165,7 +165,7 @@ def against_density(results: Results, column: str) -> Figure:
     plotting.fit(axes, means, 100 if scale == 100 else np.inf)
     if column == "early_stop_step":
         steps = results.config["train"]["steps"]
-        plotting.level(axes, steps, "end of training (censored)", above=True)
+        plotting.level(axes, steps, "end of training: no step was earlier", above=True)
         axes.set_ylim(top=1.08 * steps)
     plotting.density_axis(axes, summary.percent)
     axes.set_ylabel(AXIS_LABELS.get(column, column))
@@ -369,7 +369,7 @@ def cost(results: Results) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(alone.min() / 1.5, found.in_dense.max() * 1.5)
     plotting.plain_log(axes.xaxis)
-    axes.set_xlabel("training FLOPs without those of pruned weights (dense trainings)")
+    axes.set_xlabel("training FLOPs of kept weights, 1 = one dense training")
     axes.set_ylabel(AXIS_LABELS[column])
     axes.set_title(plotting.title(results), fontsize=9)
     axes.legend(frameon=False, handlelength=3.5)

@@ -30,7 +30,7 @@ QUANTITIES = {
     "early_stop_test_loss": "test loss at early stop",
     "test_accuracy": "test accuracy at the end (%)",
     "test_loss": "test loss at the end",
-    "early_stop_step": "early-stop step",
+    "early_stop_step": "early-stop step (optimizer steps)",
 }
 
 
@@ -75,11 +75,14 @@ def of_runs(runs: dict[str, Results]) -> list[dict]:
         own = summary.lane == summary.lane.iloc[0]
         first[name] = summary[own]
     shared = set.intersection(*(set(rows.columns) for rows in first.values()))
-    return [
+    found = [
         against_density(first, quantity)
         for quantity in QUANTITIES
         if quantity in shared and all(_has(rows, quantity) for rows in first.values())
     ]
+    lanes = dict.fromkeys(rows.lane.iloc[0] for rows in first.values())
+    who = f"Lane {', '.join(lanes)} of every run. "
+    return [figure | {"caption": who + figure["caption"]} for figure in found]
 
 
 def against_density(tables: dict[str, pd.DataFrame], quantity: str) -> dict:
@@ -102,7 +105,7 @@ def against_density(tables: dict[str, pd.DataFrame], quantity: str) -> dict:
                 "autorange": "reversed",
                 **_percent_ticks(tables.values()),
             },
-            "yaxis": {"title": label},
+            "yaxis": {"title": label, **_range(traces, scale)},
         },
         "labels": [""],
         "frames": [traces],
@@ -132,7 +135,10 @@ def curves(results: Results) -> dict:
         "caption": "Means and 95 % intervals over replicates.",
         "layout": {
             "xaxis": {"title": "optimizer step"},
-            "yaxis": {"title": quantity.replace("_", " ") + unit},
+            "yaxis": {
+                "title": quantity.replace("_", " ") + unit,
+                **_range([trace for frame in frames for trace in frame], scale),
+            },
         },
         "labels": labels,
         "frames": frames,
@@ -195,7 +201,7 @@ def layer_densities(results: Results, tickets: dict[int, dict]) -> dict | None:
             "yaxis": {
                 "title": "percent of the layer's weights",
                 "type": "log",
-                "dtick": "D2",
+                **_round_ticks(traces),
             },
         },
         "labels": [""],
@@ -216,13 +222,18 @@ def overlaps(tickets: dict[int, dict]) -> dict | None:
     found = [[overlap(a, b) for b in each] for a in each]
     chance = np.mean([found[i][j].chance for i in range(num) for j in range(i)])
     names = [str(i) for i in range(num)]
+    # None of a ticket with itself, or nothing else would have a colour.
+    z = [
+        [None if a is b else round(found[i][j].jaccard, 4) for j, b in enumerate(each)]
+        for i, a in enumerate(each)
+    ]
     heat = {
         "type": "heatmap",
         "x": names,
         "y": names,
-        "z": [[round(one.jaccard, 4) for one in row] for row in found],
+        "z": z,
         "zmin": 0,
-        "zmax": 1,
+        "texttemplate": "%{z:.2f}" if num <= 10 else "",
         "colorscale": "Cividis",
         "colorbar": {"title": {"text": "Jaccard"}},
     }
@@ -268,12 +279,12 @@ def weights(results: Results, most: int = 4) -> Iterable[dict]:
         yield {
             "id": f"weights_{layer.replace('/', '_')}",
             "title": f"Weights of {layer} when they were pruned",
-            "caption": "Of one ticket, some of those that it still had; parts of them.",
+            "caption": "Of one ticket, a sample of those that it still had.",
             "layout": {
                 "barmode": "stack",
                 "bargap": 0,
                 "xaxis": {"title": "weight after training"},
-                "yaxis": {"title": "part of the weights"},
+                "yaxis": {"title": "fraction of the weights"},
             },
             "labels": labels,
             "frames": frames,
@@ -366,6 +377,24 @@ def _percent_ticks(tables) -> dict:
     percents = np.unique(np.concatenate([rows.percent.round(6) for rows in tables]))
     chosen = percents[::-1][:: -(-len(percents) // 8)]
     return {"tickvals": chosen.tolist(), "ticktext": [f"{x:.3g}" for x in chosen]}
+
+
+def _round_ticks(traces: list[dict]) -> dict:
+    """Ticks of a log axis at round numbers."""
+    values = [y for trace in traces for y in trace["y"] if y]
+    ticks = [
+        digit * 10.0**power
+        for power in range(-4, 4)
+        for digit in plotting.digits(min(values), max(values))
+    ]
+    return {"tickvals": ticks, "ticktext": [f"{tick:.3g}" for tick in ticks]}
+
+
+def _range(traces: list[dict], scale: float) -> dict:
+    """Of a y axis: what means need."""
+    means = [np.array(trace["y"], float) for trace in traces if "fill" not in trace]
+    found = plotting.limits(means, 100 if scale == 100 else np.inf)
+    return {"range": list(found)} if found else {}
 
 
 def _has(rows, column: str) -> bool:

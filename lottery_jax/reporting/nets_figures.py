@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from lottery_jax.reporting import plotting
 from lottery_jax.reporting.results import Results
@@ -37,7 +38,7 @@ def _column(results: Results, name: str) -> tuple[str, float, str]:
 
 def _look(lane: str) -> dict:
     # Elsewhere as dark as a ticket, which is not beside it there.
-    own = {"color": "#56B4E9", "marker": "h", "linestyle": (0, (3, 1))}
+    own = {"color": "#8B5A2B", "marker": "h", "linestyle": (0, (3, 1))}
     return own if lane == "one_shot" else plotting.style(lane)
 
 
@@ -57,7 +58,7 @@ def search(results: Results) -> Figure:
     for axes, (column, label, scale) in zip(
         panels,
         [
-            ("fitness", "fitness", 1),
+            ("fitness", "fitness (lower is better)", 1),
             ("loss", f"fitness without penalty ({_term(results)})", 1),
             ("density", "percent of weights remaining", 100),
         ],
@@ -126,7 +127,7 @@ def comparison(results: Results) -> Figure:
 def against_density(results: Results) -> Figure:
     """Iterative pruning on its way down, and what stands at the ticket's density.
 
-    That are points with their intervals, side by side where their densities are one.
+    That are points with their intervals, some pixels apart, not to hide each other.
     """
     column, scale, label = _column(results, "early_stop_test")
     rows = plotting.with_percent(_compared(results))
@@ -136,12 +137,14 @@ def against_density(results: Results) -> Figure:
     points = [name for name in dict.fromkeys(rows.lane) if name not in ("imp", "dense")]
     for place, lane in enumerate(points):
         look, own = _look(lane), rows[rows.lane == lane]
+        aside = 5 / 72 * (place - (len(points) - 1) / 2), 0  # inches
+        shift = ScaledTranslation(*aside, figure.dpi_scale_trans)
         at, *found = plotting.bands(own, "percent", column)
         mean, low, high = (scale * values for values in found)
-        aside = 0.94 ** (place + 1)
         axes.errorbar(
-            at * aside, mean, yerr=[mean - low, high - mean], color=look["color"],
+            at, mean, yerr=[mean - low, high - mean], color=look["color"],
             marker=look["marker"], markersize=4, capsize=2, linestyle="", label=lane,
+            transform=axes.transData + shift,
         )  # fmt: skip
         means.append(mean)
     whole = scale * rows[column][rows.lane == "dense"].mean()
@@ -149,7 +152,7 @@ def against_density(results: Results) -> Figure:
     means.append(np.array([whole]))
     plotting.fit(axes, means, 101 if scale == 100 else np.inf)
     plotting.density_axis(axes, line.percent)
-    axes.set_xlim(right=line.percent.min() * 0.94 ** (len(points) + 1))
+    axes.set_xlim(right=line.percent.min() / 1.3)
     axes.set_ylabel(label)
     axes.set_title(plotting.title(results), fontsize=9)
     axes.legend(frameon=False, handlelength=3.5, fontsize=8)
@@ -164,9 +167,11 @@ def training(results: Results) -> Figure:
     curves = curves[(curves["round"] == last) | (curves.lane == "dense")]
     curves = curves[curves["round"] > start]
     figure, (axes,) = plotting.panels(1)
+    means = []
     for lane, rows in curves.groupby("lane", sort=False):
         look = _look(lane) | {"marker": ""}
-        plotting.band(axes, rows, "step", column, look, lane, scale)
+        means.append(plotting.band(axes, rows, "step", column, look, lane, scale))
+    plotting.fit(axes, means, 100 if scale == 100 else np.inf)
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel(label)
     axes.set_title(plotting.title(results), fontsize=9)

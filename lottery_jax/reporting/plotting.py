@@ -156,23 +156,32 @@ def level(axes, height: float, name: str, above: bool = False):
     )
 
 
-def fit(axes, means: list[np.ndarray], highest: float = np.inf):
+def limits(
+    means: list[np.ndarray], highest: float = np.inf
+) -> tuple[float, float] | None:
     """The means decide the range, since the band of two replicates is very wide.
 
     Nothing is shown where nothing can be: above the highest, below zero.
 
     Args:
-      axes: of the lines.
       means: of each line.
       highest: value there can be.
     """
     shown = np.concatenate([*means, []])
     shown = shown[np.isfinite(shown)]
     if not len(shown):
-        return
+        return None
     # A level curve has room too, or its ticks would take all of the figure.
     room = max(0.35 * np.ptp(shown), 0.01 * np.abs(shown).max(), 1e-6)
-    axes.set_ylim(max(shown.min() - room, 0), min(shown.max() + room, highest))
+    low, high = max(shown.min() - room, 0), min(shown.max() + room, highest)
+    return float(low), float(high)
+
+
+def fit(axes, means: list[np.ndarray], highest: float = np.inf):
+    """Axes with the `limits` of their lines."""
+    found = limits(means, highest)
+    if found:
+        axes.set_ylim(*found)
 
 
 def density_axis(axes, percents, most: int = 8):
@@ -196,11 +205,14 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:.3g}")
 """Numbers without powers of ten."""
 
 
+def digits(low: float, high: float) -> tuple[float, ...]:
+    """First digits of the ticks of a log axis: more where it is short."""
+    return (1, 2, 5) if high > 5 * low else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+
+
 def plain_log(axis):
     """Ticks of a log axis: 1, 2, 5, 10, ..., or more where it is short."""
-    low, high = axis.get_view_interval()
-    subs = (1, 2, 5) if high > 5 * low else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_locator(LogLocator(subs=digits(*axis.get_view_interval())))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(PLAIN)
 

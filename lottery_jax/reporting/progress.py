@@ -66,7 +66,7 @@ def show_round(
     tickets = summary[~of_checks(summary)]
     means = tickets.groupby("lane", sort=False)[column].mean()
     unit = "%" if column.endswith("accuracy") else ""
-    what = "fitness: " if column == "fitness" else ""
+    what = "fitness (lower is better): " if column == "fitness" else ""
     shown = "  ".join(
         f"{lane} {100 * mean:.2f}%" if unit else f"{lane} {mean:.4g}"
         for lane, mean in means.items()

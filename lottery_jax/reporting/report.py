@@ -23,6 +23,20 @@ from lottery_jax.reporting.results import Results, load_results
 from lottery_jax.reporting.run_directory import round_folders
 
 ASSETS = Path(__file__).parent / "assets"
+CAPTIONS = {
+    "search": "By generation: the best candidate and the mean of all.",
+    "comparison": "The ticket beside others of as many weights; a line per replicate.",
+    "density": "Iterative pruning on its way to the ticket's density, and the others.",
+    "training": "Validation during training, of the last round and the dense network.",
+    "front": "The most accurate candidate of every size, and the tickets.",
+    "decisions": "What the tickets decide, in the plane of the inputs.",
+    "networks": "The kept weights of the tickets.",
+    "phase_diagram": "Which samples and kept weights lead to success.",
+    "least_eigenvalue": "How curved the loss is at the teacher, by kept weights.",
+    "steps_to_success": "With the most samples; lower is faster.",
+}
+"""Of pictures, by their names."""
+
 MOST_ROWS = 5000
 """Of a table in the page; the download has all."""
 
@@ -195,16 +209,17 @@ def _grid(found: list[dict], prefix: str, shown: list) -> str:
 
 
 def _images(results: Results) -> str:
-    """The figures of a method that has its own, as they stand in the run."""
+    """The figures of a method that has its own, as pictures that stand in the run."""
     cells = []
     for path in sorted((results.workdir / "figures").glob("*.png")):
         data = base64.b64encode(path.read_bytes()).decode()
         name = html.escape(path.stem.replace("_", " "))
         cells.append(
-            f"<figure><figcaption><b>{name}.</b></figcaption>"
+            f"<figure><figcaption><b>{name}.</b> {CAPTIONS.get(path.stem, '')}"
+            "</figcaption>"
             f'<img alt="{name}" src="data:image/png;base64,{data}"></figure>'
         )
-    return f'<div class="grid">{"".join(cells)}</div>'
+    return f'<div class="grid images">{"".join(cells)}</div>'
 
 
 def _certificates(results: Results) -> str:

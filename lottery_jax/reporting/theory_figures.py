@@ -105,6 +105,10 @@ def steps_to_success(results: Results) -> Figure:
         steps = rows.steps_to_success.fillna(np.inf).groupby(rows.kept).median()
         look = plotting.style(lane)
         axes.plot(steps.index, steps.replace(np.inf, np.nan), label=lane, **look)
+    if np.isinf(most.steps_to_success.fillna(np.inf)).all():
+        axes.text(0.5, 0.5, "nobody succeeded", transform=axes.transAxes, ha="center")
+        axes.set_yticks([])
+    axes.set_xlim(0.9 * most.kept.min(), 1.1 * most.kept.max())
     axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("kept weights of the mask (K r)")

@@ -6,8 +6,14 @@ const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const color = (name) =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+// What is too dark on a dark page.
+const brighter = {
+  "#0072b2": "#4aa8e8", "#d55e00": "#ff8a3d", "#009e73": "#2ecfa0", "#8b5a2b": "#c98f5a",
+};
+
 function inked(value) {
   if (value === "ink") return color("--ink");
+  if (dark.matches && typeof value === "string") return brighter[value.toLowerCase()] ?? value;
   if (Array.isArray(value)) {
     return value.some((one) => typeof one === "object") ? value.map(inked) : value;
   }
@@ -30,6 +36,7 @@ function layoutOf(figure) {
     legend: { orientation: "h", y: -0.22 },
     margin: { l: 56, r: 12, t: 32, b: 48 },
     hovermode: "closest",
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--line"), activecolor: color("--ink") },
     uirevision: "same",
   };
 }
