@@ -385,25 +385,19 @@ def test_patience_ends_a_search():
         assert (np.diff(best[:end, replicate]) < 0).all()
 
 
-def test_patience_counts_from_the_last_better_one():
-    config = tiny_config(
-        algorithm__patience=3, algorithm__generations=12, algorithm__penalty="none",
-        algorithm__noise_std=0.05, algorithm__noise=0.5, algorithm__disable=0.02,
-        algorithm__resample=0.0,
-    )  # fmt: skip
-    _, _, states, _ = search(config)
-    best = np.array([state.found["fitness"] for state in states])
-    waited = np.array([state.waited for state in states])
-    again = False
-    for replicate in range(2):
-        expected = 0
-        end = np.array([state.stopped for state in states])[:, replicate].argmax()
-        for number in range(1, end + 1):
-            better = best[number, replicate] < best[number - 1, replicate]
-            again |= better and expected > 0
-            expected = 0 if better else expected + 1
-            assert waited[number, replicate] == expected
-    assert again  # it had waited, and then there was a better one
+@pytest.mark.parametrize("better", [True, False])
+def test_patience_counts_from_the_last_better_one(better):
+    """A search that has waited for one generation, and then the children come."""
+    config = tiny_config(algorithm__patience=1, algorithm__trains=False)
+    _, algorithm, roots = helpers.tiny_algorithm(config)
+    state, _ = algorithm.step(algorithm.init(roots))
+    best = jnp.full(2, jnp.inf if better else -jnp.inf)
+    state = state._replace(
+        found=state.found | {"fitness": best}, waited=jnp.ones(2, jnp.int32)
+    )
+    state, _ = algorithm.step(state)
+    assert (state.waited == (0 if better else 2)).all()
+    assert (state.stopped == (not better)).all()
 
 
 def test_candidates_without_a_number_never_win():

@@ -331,6 +331,18 @@ def test_a_whole_run_gives_the_same_tickets_either_way(tmp_path):
         assert same.mean() > 0.999
 
 
+@pytest.mark.parametrize(("steps", "expected"), [(999, "dense"), (1000, "auto")])
+def test_short_rounds_are_over_before_a_trial_is(steps, expected, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(
+        execution, "make_runner", lambda *_, **options: chosen.append(options)
+    )
+    config = helpers.tiny_config(train__steps=steps)
+    assert config.train.execution == "auto"
+    helpers.tiny_algorithm(config)
+    assert [options["execution"] for options in chosen] == [expected]
+
+
 def test_sparse_execution_needs_a_dense_layer(tmp_path):
     class Convolutions(nn.Module):
         @nn.compact
