@@ -157,7 +157,10 @@ def _check_measured(config: ConfigDict):
 
 
 def _check_names(config, reference: ConfigDict, apart: tuple = (), prefix: str = ""):
-    """Every group and field of `reference` and no other; groups `apart` are free."""
+    """Every group and field of `reference` and no other; groups `apart` are free.
+
+    None is for fields that are None in `reference`.
+    """
     if not isinstance(config, ConfigDict):
         problem = f"expected a group of fields, got {config!r}"
         raise ConfigError(prefix.rstrip(".") or "(all)", problem)
@@ -168,5 +171,8 @@ def _check_names(config, reference: ConfigDict, apart: tuple = (), prefix: str =
     for name in reference:
         if name not in config:
             raise ConfigError(f"{prefix}{name}", "is missing")
+        if config[name] is None and reference[name] is not None:
+            problem = f"None: expected a value, as {reference[name]!r}"
+            raise ConfigError(f"{prefix}{name}", problem)
         if name not in apart and isinstance(reference[name], ConfigDict):
             _check_names(config[name], reference[name], (), f"{prefix}{name}.")

@@ -14,6 +14,14 @@ def get(config: ConfigDict, field: str):
     return config
 
 
+def number(config: ConfigDict, field: str) -> float:
+    """The value of a field that must be a number."""
+    value = get(config, field)
+    if not isinstance(value, int | float):
+        raise ConfigError(field, f"{value!r}: expected a number")
+    return value
+
+
 def refuse(config: ConfigDict, field: str, problem: str):
     """Says the field, its value, and what is wrong with it."""
     raise ConfigError(field, f"{get(config, field)}: {problem}")
@@ -44,25 +52,25 @@ def once(config: ConfigDict, field: str):
 
 def at_least(config: ConfigDict, field: str, low: float):
     """A number from `low` on."""
-    if not get(config, field) >= low:
+    if not number(config, field) >= low:
         refuse(config, field, f"expected at least {low}")
 
 
 def positive(config: ConfigDict, field: str):
     """A finite number above 0."""
-    if not 0 < get(config, field) < float("inf"):
+    if not 0 < number(config, field) < float("inf"):
         refuse(config, field, "expected a positive number")
 
 
 def probability(config: ConfigDict, field: str):
     """A number from 0 to 1."""
-    if not 0 <= get(config, field) <= 1:
+    if not 0 <= number(config, field) <= 1:
         refuse(config, field, "expected a probability, 0 to 1")
 
 
 def fraction(config: ConfigDict, field: str):
     """A number between 0 and 1."""
-    if not 0 < get(config, field) < 1:
+    if not 0 < number(config, field) < 1:
         refuse(config, field, "expected a fraction between 0 and 1")
 
 

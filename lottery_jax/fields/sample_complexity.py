@@ -29,9 +29,8 @@ def check(config: ConfigDict):
         checks.refuse(config, "model.name", problem)
     for field in ("kept_per_unit", "samples"):
         numbers = algorithm[field]
-        rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
         whole = all(isinstance(number, int) and number > 0 for number in numbers)
-        if not numbers or not whole or not rising:
+        if not numbers or not whole or list(numbers) != sorted(set(numbers)):
             problem = "expected positive integers that rise"
             checks.refuse(config, f"algorithm.{field}", problem)
     if not 0 < algorithm.support < algorithm.kept_per_unit[0]:
