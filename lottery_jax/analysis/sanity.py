@@ -37,15 +37,17 @@ def table(summary: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
     names = ["round", "lane", "replicate"]
     means = summary.groupby(names, sort=False)[[column, "density"]].agg(np.mean)
     rows = []
-    for (number, lane), own in means.groupby(level=["round", "lane"], sort=False):
+    groups = dict(list(means.groupby(level=["round", "lane"], sort=False)))
+    for (number, lane), own in groups.items():
         method, _, check = lane.partition("/")
         if not check:
             continue
+        ticket = groups[number, method]
         # float32 has rounded the same accuracy in two ways: it is a part of examples.
         decimals = 6 if suffix == "accuracy" else 12
         original, changed = (
             scale * np.round(values.to_numpy(np.float64), decimals)
-            for values in (means[column].loc[number, method], own[column])
+            for values in (ticket[column], own[column])
         )
         sign = 1 if suffix == "accuracy" else -1
         low, high, _ = statistics.paired_bootstrap(
@@ -57,7 +59,7 @@ def table(summary: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
                 "method": method,
                 "check": check,
                 "round": number,
-                "density": means.density.loc[number, method].mean(),
+                "density": ticket.density.mean(),
                 suffix: original.mean(),
                 "difference": sign * (original - changed).mean(),
                 "low": low,
