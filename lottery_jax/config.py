@@ -29,9 +29,7 @@ def default(algorithm: str = "imp") -> ConfigDict:
     config.data.dir = ""  # folder with mnist/ etc.; empty: LOTTERY_DATA_DIR
     config.data.standardize = "mean_std"  # with the numbers of the training split
     config.data.validation_size = 200  # examples held out for early stopping
-    config.data.test_size = config_dict.placeholder(
-        int
-    )  # examples; None: all there are
+    config.data.test_size = config_dict.placeholder(int)  # examples; None: all
     config.data.train_size = config_dict.placeholder(int)  # examples; None: the rest
     config.data.classes = config_dict.placeholder(int)  # the first so many; None: all
 

@@ -169,12 +169,19 @@ def _show_end(workdir: Path, stated: tuple) -> results.Results:
         path = run_directory.write_text(workdir, "sanity.md", compared)
         progress.say(f"checks: {path}")
     if stated:
-        verdicts = claims.judge(found.summary, stated, int(found.curves.step.max()))
-        path = run_directory.write_text(
-            workdir, "claims.md", claims.to_markdown(verdicts)
-        )
-        progress.show_verdicts(verdicts, path)
+        _judge(found, stated)
     return found
+
+
+def _judge(found: results.Results, stated: tuple):
+    last_step = int(found.curves.step.max())
+    try:
+        verdicts = claims.judge(found.summary, stated, last_step)
+    except ConfigError as error:  # of what was not measured; the run is there
+        return progress.say(f"note: claims are not judged: {error}")
+    text = claims.to_markdown(verdicts)
+    path = run_directory.write_text(found.workdir, "claims.md", text)
+    progress.show_verdicts(verdicts, path)
 
 
 def make_task(config: ConfigDict, roots: dict) -> Task:

@@ -5,8 +5,9 @@
             [--distributed | --coordinator=HOST:PORT --num_processes=N --process_id=I]
 
 Without --workdir the run directory is runs/<config name>-<short hash>. All fields
-stand with their meaning in lottery_jax/config.py and lottery_jax/fields/. --more_figures
-draws masks, weights and cost into more_figures/, also of a run that is finished.
+stand with their meaning in lottery_jax/config.py, those of algorithms in
+lottery_jax/fields/. --more_figures draws masks, weights and cost into more_figures/,
+also of a run that is finished.
 --helpfull lists the flags of all libraries. Several processes run one experiment
 together: --distributed where a cluster says who they are (Slurm, Open MPI, Kubernetes,
 cloud TPU), the three flags elsewhere.

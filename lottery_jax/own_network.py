@@ -122,6 +122,9 @@ def find_ticket(
     if not isinstance(controls or {}, Mapping):
         problem = 'expected names with numbers, as {"random": 1}'
         raise LotteryError(f"controls: {controls}: {problem}")
+    if evaluate is not None and not callable(evaluate):
+        problem = f"{type(evaluate).__name__}: expected a function of params"
+        raise LotteryError(f"evaluate: {problem}")
     draw = init if _is_function(init) else lambda key: init
     shapes = _shapes(draw)
     controls = dict(controls or {})
@@ -133,7 +136,7 @@ def find_ticket(
     ):
         if value not in valid:
             raise LotteryError(f"{what}: {value!r}; {nearest(value, valid)}")
-    _check_numbers(rounds, prune_fraction, replicates)
+    _check_numbers(rounds, prune_fraction, replicates, controls)
     if not _is_function(init):
         drawing = sorted(name for name in controls if name.startswith("reinit"))
         if drawing or (replicates or 1) > 1:
@@ -187,14 +190,19 @@ def find_ticket(
     )
 
 
-def _check_numbers(rounds: int, prune_fraction: float, replicates: int | None):
-    if rounds < 1:
-        raise LotteryError(f"rounds: {rounds}: expected at least 1")
-    if not 0 < prune_fraction < 1:
+def _check_numbers(rounds, prune_fraction, replicates, controls: Mapping):
+    least = {"rounds": (rounds, 1)} | {
+        f"controls, {name}": (number, 0) for name, number in controls.items()
+    }
+    if replicates is not None:
+        least["replicates"] = replicates, 1
+    for what, (number, low) in least.items():
+        if not isinstance(number, int) or number < low:
+            problem = f"expected a whole number, at least {low}"
+            raise LotteryError(f"{what}: {number!r}: {problem}")
+    if not isinstance(prune_fraction, int | float) or not 0 < prune_fraction < 1:
         problem = "expected a number between 0 and 1"
-        raise LotteryError(f"prune_fraction: {prune_fraction}: {problem}")
-    if replicates is not None and replicates < 1:
-        raise LotteryError(f"replicates: {replicates}: expected None or at least 1")
+        raise LotteryError(f"prune_fraction: {prune_fraction!r}: {problem}")
 
 
 def _is_function(value) -> bool:
@@ -322,7 +330,8 @@ def _rows(info: RoundInfo, evaluate, certificate: dict) -> list[dict]:
 
 
 def _number(name: str, value) -> float:
-    if np.size(value) != 1:
-        problem = f"{name} is {list(np.shape(value))}, expected a number"
-        raise LotteryError(f"evaluate: {problem}")
-    return float(np.reshape(value, ()))
+    try:
+        return float(np.reshape(value, ()))
+    except (TypeError, ValueError) as error:
+        what = list(np.shape(value)) or type(value).__name__
+        raise LotteryError(f"evaluate: {name} is {what}, expected a number") from error

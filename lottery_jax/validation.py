@@ -38,14 +38,15 @@ def validate(config: ConfigDict) -> None:
     _check_model(config)
     _check_train(config)
     fields.check(config)
+    if "jitter" in config.algorithm:
+        checks.positive(config, "algorithm.jitter")
     for name in config.controls:
         if name not in CONTROLS:
             problem = f"no such control; {nearest(name, CONTROLS)}"
             raise ConfigError(f"controls.{name}", problem)
         checks.at_least(config, f"controls.{name}", 0)
-    lanes, later = fields.lanes(config)
     last = fields.last_round(config.algorithm)
-    claims.validate(config.claims, lanes, last, later=later)
+    claims.validate(config.claims, lambda number: fields.lanes(config, number), last)
     _check_planting(config)
     if config.level_barrier and not config.algorithm.get("pretrain", False):
         problem = "masks are not made from trained networks here"
@@ -68,17 +69,14 @@ def _check_model(config: ConfigDict):
     checks.choice(config, "model.name", MODELS)
     checks.choice(config, "model.initializer", INITIALIZERS)
     takes = inspect.signature(MODELS[model.name]).parameters
-    if model.hidden is not None:
-        if "hidden" not in takes:
-            problem = f"{model.name} has widths of its own; {model.hidden}"
-            raise ConfigError("model.hidden", f"{problem} is for mlp and cascade")
-        if not all(isinstance(width, int) and width > 0 for width in model.hidden):
-            checks.refuse(config, "model.hidden", "widths are positive integers")
-    for field in ("stages", "branches", "activation", "biases"):
+    for field in ("hidden", "stages", "branches", "activation", "biases"):
         if model[field] is not None and field not in takes:
             fit = [name for name, make in MODELS.items()
                    if field in inspect.signature(make).parameters]  # fmt: skip
             checks.refuse(config, f"model.{field}", f"is for {', '.join(fit)}")
+    whole = all(isinstance(width, int) and width > 0 for width in model.hidden or ())
+    if not whole:
+        checks.refuse(config, "model.hidden", "widths are positive integers")
     for field in ("stages", "branches"):
         if model[field] is not None:
             checks.at_least(config, f"model.{field}", 1)
@@ -133,13 +131,15 @@ def _check_planting(config: ConfigDict):
 def _check_measured(config: ConfigDict):
     """Claims about columns that the run will have, of lanes that have them."""
     controls = {name for name, number in config.controls.items() if number}
+    algorithm = config.algorithm
+    stops = algorithm.name == "gradual" and algorithm.patience is not None
     some = {
         "instability": controls & {"order"},
         "distance": controls & {"dense", "order"},
         "level_barrier": {"ticket"} if config.level_barrier else set(),
-        "reported": None if config.algorithm.get("patience") else set(),
-        "most_likely": None if config.algorithm.name == "supermask" else set(),
-        "kept": {"ticket"} if config.algorithm.get("pretrain") else set(),
+        "reported": None if stops else set(),
+        "most_likely": None if algorithm.name == "supermask" else set(),
+        "kept": {"ticket"} if algorithm.get("pretrain") else set(),
     }
     some |= {"angle": some["distance"], "dropped": some["kept"]}
     for claim in map(claims.complete, config.claims):

@@ -121,7 +121,7 @@ def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path, monkeypatch
             raise KeyboardInterrupt
         return commit(workdir, info, *rest)
 
-    monkeypatch.setattr(results, "commit", interrupted)
+    monkeypatch.setattr(run_directory, "commit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         experiment.run(config, tmp_path / "parts")
     monkeypatch.undo()

@@ -1,12 +1,16 @@
 """Every config is valid; wrong values are refused before all else."""
 
+import inspect
+
 import jax
 import pytest
 from absl import flags
 
 import lottery_jax
 from lottery_jax import experiment, validation
+from lottery_jax.algorithms import ALGORITHMS, breeding, genetic_search
 from lottery_jax.errors import ConfigError, LotteryError
+from lottery_jax.fields import FIELDS
 from lottery_jax.tickets import SCORES
 from tests import helpers
 
@@ -140,7 +144,7 @@ WRONG_TOGETHER = {
     ),
     "widths of a fixed network": (
         {"model__name": "lenet_300_100"},
-        "model.hidden: lenet_300_100 has widths of its own",
+        "model.hidden: (16,): is for cascade, committee, mlp",
     ),
     "restart and rewind step": (
         {"algorithm__rewind": "continue", "algorithm__rewind_step": 5},
@@ -297,3 +301,14 @@ def test_flags_are_defined_in_commands_alone():
     for path in (helpers.REPOSITORY / "lottery_jax").rglob("*.py"):
         if path.name not in ("main.py", "report.py", "sweep.py"):
             assert "DEFINE_" not in path.read_text(), path
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_defaults_of_an_algorithm_are_those_of_its_fields(name):
+    fields = FIELDS[name].make().to_dict()
+    settings = {"nets": breeding.Settings, "strong_tickets": genetic_search.Settings}
+    own = dict(settings[name]._field_defaults if name in settings else {})
+    for field, parameter in inspect.signature(ALGORITHMS[name]).parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            own[field] = parameter.default
+    assert {field: fields[field] for field in own} == own

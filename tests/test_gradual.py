@@ -339,5 +339,5 @@ def test_a_claim_about_the_pruned_network_before_it_is_there_is_refused():
         dict(id="T", statement="s", round=0, lane="gradual", quantity="test_loss",
              relation="at_least", expected=0.0),
     )  # fmt: skip
-    with pytest.raises(ConfigError, match="T.round: 0: there is no gradual"):
+    with pytest.raises(ConfigError, match="T.lane: no 'gradual' in round 0"):
         validation.validate(config)

@@ -75,8 +75,8 @@ for figure in SHOWN:
         assert axes.get_xlabel() and axes.get_legend()
 RUNS = [value for value in list(globals().values()) if hasattr(value, "curves")]
 for run in RUNS:
-    assert run.summary.replicate.nunique() <= {small}["replicates"]
-    assert run.curves.step.max() == {small}.get("steps", run.curves.step.max())
+    assert run.summary.replicate.nunique() in (1, {small}["replicates"])
+    assert run.curves.step.max() in {steps}
     assert len(lottery_jax.load_results(run.workdir).curves) == len(run.curves)
 print(len(SHOWN), len(RUNS))
 """
@@ -98,7 +98,11 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
             changes = (f"{field} = {value!r}" for field, value in small.items())
             cell.source = "\n".join((cell.source, *changes))
     # Those of 03 and 04 have no legend, or another.
-    check = CHECK.format(small=small, with_legend=name[:2] not in ("03", "04"))
+    check = CHECK.format(
+        small=small,
+        steps=[small["steps"]] if "steps" in small else range(1, 10**6),
+        with_legend=name[:2] not in ("03", "04"),
+    )
     notebook.cells.insert(0, nbformat.v4.new_code_cell(WATCH))
     notebook.cells.append(nbformat.v4.new_code_cell(check))
     resources = {"metadata": {"path": str(tmp_path)}}

@@ -196,6 +196,12 @@ BAD = {
     "pruned weights that are not zero": {"train": moves},
     "config.algorithm.rounds": {"rounds": 40},
     "rounds: 0": {"rounds": 0},
+    "rounds: 2.5: expected a whole number": {"rounds": 2.5},
+    "controls, random: -1: expected": {"controls": {"random": -1}},
+    "controls, random: 1.5": {"controls": {"random": 1.5}},
+    "prune_fraction: 'x'": {"prune_fraction": "x"},
+    "evaluate: int: expected a function": {"evaluate": 3},
+    "evaluate: value is NoneType": {"evaluate": lambda params: None},
     "replicates: 0": {"replicates": 0},
     "prune_fraction: -0.5": {"prune_fraction": -0.5},
     "init: 2 replicates need weights": {

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import lottery_jax
+from lottery_jax import config as configs
 from lottery_jax import experiment
 from lottery_jax.errors import LotteryError
 from tests import helpers
@@ -199,3 +200,33 @@ def test_it_works_in_a_browser(page, width, tmp_path):
     assert found["sorted"] == sorted(found["sorted"])
     assert len(found["sorted"]) == 18
     assert found["width"] <= width
+
+
+def test_methods_stand_apart(tmp_path):
+    """Runs with several kinds of tickets in a round."""
+    tiny, config = helpers.tiny_config(), configs.default("compare")
+    config.data, config.model, config.train = tiny.data, tiny.model, tiny.train
+    config.lanes, config.replicates = tiny.lanes, 2
+    config.algorithm.methods = ("random", "magnitude")
+    config.algorithm.densities = (0.5, 0.2)
+    config.controls.shuffle = 1
+    experiment.run(config, tmp_path / "one")
+    config.train.learning_rate = 0.01
+    experiment.run(config, tmp_path / "other")
+    runs = [tmp_path / "one", tmp_path / "other"]
+    page = lottery_jax.write_report(runs, tmp_path / "r.html").read_text()
+    figures = figures_of(page)
+
+    def names(id):
+        (traces,) = figures[id]["frames"]
+        return {trace["name"] for trace in traces if "name" in trace}
+
+    assert names("r0_0_early_stop_test_accuracy") == {"dense", "random", "magnitude"}
+    expected = {
+        f"{run.name}: {name}" for run in runs for name in ("random", "magnitude")
+    }
+    assert names("t0_early_stop_test_accuracy") == expected
+    # Tickets of two methods are not replicates of each other.
+    assert not {f"r0_0_{name}" for name in ("pixels", "layers", "overlaps")} & {
+        *figures
+    }

@@ -226,3 +226,20 @@ def test_the_command_says_what_is_missing(tmp_path):
     ):
         with pytest.raises(LotteryError, match=message):
             sweep.load_sweep(f"{tmp_path}/{name}")
+
+
+def test_rounds_are_told_when_all_that_are_left_have_done_them():
+    told = []
+    team = teams.Team([{}, {}, {}], lambda number, last: told.append(number))
+    one, other, third = team.members
+    one.tell(2, 3)  # it went on from there
+    other.tell(0, 3)
+    assert told == []
+    third.tell(1, 3)
+    assert told == [0]
+    other.leave()
+    assert told == [0, 1]
+    third.tell(2, 3)
+    third.leave()
+    one.leave()
+    assert told == [0, 1, 2]

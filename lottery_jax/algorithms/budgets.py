@@ -38,10 +38,10 @@ class Budget(NamedTuple):
         if not method.allocation:
             return self.ladder[max(passed, default=0)], self.ladder[number]
         divide = ALLOCATIONS[method.allocation]
-        before = {name: _size(shape) for name, shape in self.kernels.items()}
+        after = {name: math.prod(shape) for name, shape in self.kernels.items()}
         for at in (*passed, number):
+            before = after
             after = schedules.nested(before, divide(self.kernels, self.total(at)))
-            before = after if at < number else before
         return before, after
 
     def iterations(
@@ -68,8 +68,8 @@ def make_budget(
     Raises:
       ConfigError: fewer weights than layers, or not fewer than in the round before.
     """
-    total = sum(_size(shape) for shape in kernels.values())
-    depth = sum(name.endswith("kernel") for name in kernels)
+    total = sum(math.prod(shape) for shape in kernels.values())
+    depth = sum(len(shape) > 1 for shape in kernels.values())
     counts = [total, *(total - schedules.num_keep(total, d) for d in densities)]
     for density, before, num in zip(densities, counts, counts[1:], strict=False):
         if num < depth:
@@ -86,7 +86,3 @@ def make_budget(
                     problem = f"{density}: {strand.name} would empty {layer}"
                     raise ConfigError("algorithm.densities", problem)
     return budget
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return math.prod(shape)

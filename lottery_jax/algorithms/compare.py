@@ -75,6 +75,7 @@ def compare(
     learning_rate: float,
     replicates: int,
     controls: Mapping[str, int],
+    search: Mapping[str, Any],
     methods: tuple[str, ...],
     densities: tuple[float, ...],
     checks: tuple[str, ...] = (),
@@ -82,7 +83,6 @@ def compare(
     path: str = "exponential",
     score_examples: int = 100,
     jitter: float = 0.1,
-    search: Mapping[str, Any] | None = None,
 ) -> Algorithm:
     """Builds the algorithm.
 
@@ -93,6 +93,7 @@ def compare(
       learning_rate: of every lane.
       replicates: R, independent repetitions of the whole experiment.
       controls: name in `CONTROLS` -> how many per method and replicate.
+      search: settings of learning, see `make_learn`, for methods that do.
       methods: names in `METHODS`.
       densities: kept fraction of all prunable weights, one per round, falling.
       checks: names in `MASK_CHECKS`, lanes where they can change a method's masks.
@@ -100,7 +101,6 @@ def compare(
       path: name in `PATHS`: how many weights each of them keeps.
       score_examples: training examples that a score in `SALIENCIES` looks at.
       jitter: noise of the reinitialisation "jitter", in standard deviations.
-      search: settings of learning, see `make_learn`, for methods that do.
 
     Raises:
       ConfigError: a density at which some layer must be empty, or like the one before;

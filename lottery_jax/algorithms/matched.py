@@ -40,8 +40,8 @@ DRAWN = {
 }
 """Lanes with a random mask -> what draws their weights."""
 
-LANES = ("ticket", *DRAWN, "imp", "one_shot")
-"""What stands side by side in the last round, and the ticket's controls."""
+BESIDE = (*DRAWN, "imp", "one_shot")
+"""What stands beside the ticket and its controls in the last round."""
 
 
 class MatchedState(NamedTuple):

@@ -45,7 +45,7 @@ def topologies(
     learning_rate: float,
     replicates: int,
     controls: Mapping[str, int],
-    topologies: Sequence[str] = ("butterfly", "random"),
+    topologies: Sequence[str] = ("butterfly", "random_regular", "random"),
     degrees: Sequence[int] = (2, 4, 8),
     law: str = "sparse_xavier",
     dense_init: bool = True,

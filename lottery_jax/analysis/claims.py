@@ -7,7 +7,7 @@ underpowered otherwise: more replicates are needed, or longer training where an
 early-stop step is the last step of all ("censored": nobody knows when it would stop).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -71,6 +71,8 @@ QUANTITIES = (
         *("kept_movement", "dropped_movement", "kept_outward", "dropped_outward"),
         *("instability", "distance", "angle", "level_barrier"),
         *("reported_step", "reported_test_accuracy", "reported_test_loss"),
+        *("success", "steps_to_success", "recall", "precision", "jaccard"),
+        *("untrained_test_accuracy", "untrained_rescaled_test_accuracy"),
     )
 )
 """Columns of the summary that a claim may be about."""
@@ -95,44 +97,36 @@ def complete(claim: Mapping) -> dict:
 
 
 def validate(
-    claims: Iterable[Mapping],
-    lanes: Iterable[str],
-    rounds: int,
-    later: Iterable[str] = (),
+    claims: Iterable[Mapping], lanes: Callable[[int], Sequence[str]], rounds: int
 ) -> None:
     """Refuses claims about what a run will not have.
 
     Args:
       claims: of the config.
-      lanes: names of the lanes of the run.
+      lanes: of a round, their names.
       rounds: number of the last round.
-      later: more lanes, which round 0 does not have.
 
     Raises:
       ConfigError: the claim, its field, and what it may be.
     """
-    names, everyone = set(), [*lanes, *later]
+    names = set()
     for claim in map(complete, claims):
         name = f"claims.{claim['id']}"
         if claim["id"] in names:
             raise ConfigError(name, "is there twice")
         names.add(claim["id"])
-        choices = {
-            "quantity": QUANTITIES,
-            "versus_quantity": ("", *QUANTITIES),
-            "lane": everyone,
-            "versus_lane": everyone,
-        }
-        _check(claim, choices)
         for field in ("round", "versus_round"):
             if claim[field] not in range(rounds + 1):
                 problem = f"{claim[field]}: the run has rounds 0 to {rounds}; "
                 problem += "--config.claims='()' judges none"
                 raise ConfigError(f"{name}.{field}", problem)
-            lane = claim[field.replace("round", "lane")]
-            if claim[field] == 0 and lane in later:
-                problem = f"0: there is no {lane} before round 1"
-                raise ConfigError(f"{name}.{field}", problem)
+            own, there = field.replace("round", "lane"), lanes(claim[field])
+            if claim[own] not in there:
+                problem = f"no {claim[own]!r} in round {claim[field]}"
+                hint = nearest(claim[own], there)
+                raise ConfigError(f"{name}.{own}", f"{problem}; {hint}")
+        choices = {"quantity": QUANTITIES, "versus_quantity": ("", *QUANTITIES)}
+        _check(claim, choices)
 
 
 def _check(claim: Mapping, choices: Mapping[str, Iterable]):

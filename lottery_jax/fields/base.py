@@ -8,9 +8,6 @@ from ml_collections import ConfigDict
 
 from lottery_jax.errors import ConfigError
 
-Lanes = tuple[list[str], list[str]]
-"""Names of lanes that are there from round 0 on, and of those from round 1 on."""
-
 
 def drawn(controls: Mapping[str, int]) -> list[str]:
     """Names of the controls that a config asks for."""
@@ -23,9 +20,10 @@ def no_controls(config: ConfigDict, problem: str):
         raise ConfigError(f"controls.{name}", problem)
 
 
-def ticket_and_controls(config: ConfigDict) -> Lanes:
+def ticket_and_controls(config: ConfigDict, number: int) -> list[str]:
     """The lanes of an algorithm whose every round trains a ticket."""
-    return ["ticket", *drawn(config.controls)], []
+    del number
+    return ["ticket", *drawn(config.controls)]
 
 
 class Fields(NamedTuple):
@@ -35,7 +33,7 @@ class Fields(NamedTuple):
       make: `make() -> fields`, with their names, defaults and types.
       check: `check(config)` refuses what they cannot be, by a `ConfigError`.
       last_round: `last_round(fields) -> number`.
-      lanes: `lanes(config) -> Lanes`, what a claim may be about.
+      lanes: `lanes(config, round) -> names`, what a claim may be about.
       controls: name in `CONTROLS` -> number per replicate, unless a config says else.
       stateless: why networks with batch statistics are refused; None: they are not.
     """
@@ -43,6 +41,6 @@ class Fields(NamedTuple):
     make: Callable[[], ConfigDict]
     check: Callable[[ConfigDict], None] = lambda config: None
     last_round: Callable[[ConfigDict], int] = operator.attrgetter("rounds")
-    lanes: Callable[[ConfigDict], Lanes] = ticket_and_controls
+    lanes: Callable[[ConfigDict, int], list[str]] = ticket_and_controls
     controls: Mapping[str, int] = {}
     stateless: str | None = None

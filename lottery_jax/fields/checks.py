@@ -1,5 +1,6 @@
 """Checks of one field; each raises a `ConfigError` that says what it may be."""
 
+import math
 from collections.abc import Collection
 
 from ml_collections import ConfigDict
@@ -15,9 +16,10 @@ def get(config: ConfigDict, field: str):
 
 
 def number(config: ConfigDict, field: str) -> float:
-    """The value of a field that must be a number."""
+    """The value of a field that must be a finite number."""
     value = get(config, field)
-    if not isinstance(value, int | float):
+    wrong = isinstance(value, bool) or not isinstance(value, int | float)
+    if wrong or not math.isfinite(value):
         raise ConfigError(field, f"{value!r}: expected a number")
     return value
 
@@ -57,8 +59,8 @@ def at_least(config: ConfigDict, field: str, low: float):
 
 
 def positive(config: ConfigDict, field: str):
-    """A finite number above 0."""
-    if not 0 < number(config, field) < float("inf"):
+    """A number above 0."""
+    if not number(config, field) > 0:
         refuse(config, field, "expected a positive number")
 
 

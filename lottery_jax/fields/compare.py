@@ -5,7 +5,7 @@ from ml_collections import ConfigDict, config_dict
 from lottery_jax.algorithms.methods import MASK_CHECKS, METHODS, lane_names
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import checks, optimization
-from lottery_jax.fields.base import Fields, Lanes
+from lottery_jax.fields.base import Fields
 from lottery_jax.tickets.schedules import PATHS
 
 
@@ -49,7 +49,6 @@ def check(config: ConfigDict):
     checks.at_least(config, "algorithm.iterations", 1)
     checks.choice(config, "algorithm.path", PATHS)
     checks.at_least(config, "algorithm.score_examples", 1)
-    checks.positive(config, "algorithm.jitter")
     divided = [name for name in algorithm.methods if METHODS[name].allocation]
     if config.model.prune_biases and (divided or "hybrid" in algorithm.checks):
         problem = "shapes of kernels say how they are divided, biases have none"
@@ -74,12 +73,12 @@ def check(config: ConfigDict):
         checks.refuse(config, "model.prune_biases", problem)
 
 
-def lanes(config: ConfigDict) -> Lanes:
-    """What a claim may be about."""
+def lanes(config: ConfigDict, number: int) -> list[str]:
+    """Of a round."""
+    if number == 0:
+        return ["dense", *([] if config.planting.target is None else ["planted"])]
     algorithm = config.algorithm
-    names = lane_names(algorithm.methods, algorithm.checks, config.controls)
-    planted = [] if config.planting.target is None else ["planted"]
-    return ["dense", *planted], names
+    return lane_names(algorithm.methods, algorithm.checks, config.controls)
 
 
 FIELDS = Fields(make, check, lambda fields: len(fields.densities), lanes)

@@ -4,7 +4,7 @@ from ml_collections import ConfigDict, config_dict
 
 from lottery_jax.algorithms.gradual import LANE
 from lottery_jax.fields import checks
-from lottery_jax.fields.base import Fields, Lanes, ticket_and_controls
+from lottery_jax.fields.base import Fields, ticket_and_controls
 
 
 def make() -> ConfigDict:
@@ -33,7 +33,6 @@ def check(config: ConfigDict):
         checks.refuse(config, "algorithm.begin", problem)
     checks.at_least(config, "algorithm.updates", 1)
     checks.at_least(config, "algorithm.power", 1)
-    checks.positive(config, "algorithm.jitter")
     if algorithm.patience is not None:
         checks.at_least(config, "algorithm.patience", 1)
         if not config.train.test_curve:
@@ -41,9 +40,9 @@ def check(config: ConfigDict):
             checks.refuse(config, "train.test_curve", problem)
 
 
-def lanes(config: ConfigDict) -> Lanes:
-    """What a claim may be about."""
-    return ticket_and_controls(config)[0], [LANE]
+def lanes(config: ConfigDict, number: int) -> list[str]:
+    """Of a round."""
+    return ticket_and_controls(config, number) + ([LANE] if number else [])
 
 
 FIELDS = Fields(

@@ -70,7 +70,6 @@ def check(config: ConfigDict):
     for field in ("conv_prune_fraction", "output_prune_fraction"):
         if algorithm[field]:
             checks.fraction(config, f"algorithm.{field}")
-    checks.positive(config, "algorithm.jitter")
     if not 0 <= algorithm.rewind_step < config.train.steps:
         problem = f"expected 0 to steps - 1 = {config.train.steps - 1}"
         checks.refuse(config, "algorithm.rewind_step", problem)

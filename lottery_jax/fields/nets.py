@@ -6,7 +6,7 @@ from lottery_jax.algorithms import matched
 from lottery_jax.algorithms.breeding import PAIRS, WEIGHTS
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import checks, optimization
-from lottery_jax.fields.base import Fields, Lanes, drawn
+from lottery_jax.fields.base import Fields, drawn
 from lottery_jax.tickets.genetics import SELECTIONS
 from lottery_jax.training.fitness import DENSITIES, PENALTIES, TERMS
 
@@ -105,7 +105,6 @@ def check(config: ConfigDict):
         value = algorithm[field]
         if value is not None and not 0 <= value < float("inf"):
             refuse(field, "expected a number that is not negative")
-    checks.positive(config, "algorithm.jitter")
     if algorithm.resample_std is not None:
         checks.positive(config, "algorithm.resample_std")
     if algorithm.patience is not None:
@@ -115,16 +114,27 @@ def check(config: ConfigDict):
         raise ConfigError("controls.dense", "the dense network has a round of its own")
 
 
-def lanes(config: ConfigDict) -> Lanes:
-    """What a claim may be about."""
-    later = ["dense", *matched.LANES[1:], *drawn(config.controls)]
-    return ["ticket"], later
+def last_round(fields: ConfigDict) -> int:
+    """The generations, the dense network, and the levels of iterative pruning."""
+    return fields.generations + 1 + fields.imp_rounds
+
+
+def lanes(config: ConfigDict, number: int) -> list[str]:
+    """Of a round."""
+    algorithm = config.algorithm
+    if number <= algorithm.generations:
+        return ["ticket"]
+    if number == algorithm.generations + 1:
+        return ["dense"]
+    if number < last_round(algorithm):
+        return ["imp"]
+    return ["ticket", *matched.BESIDE, *drawn(config.controls)]
 
 
 FIELDS = Fields(
     make,
     check,
-    lambda fields: fields.generations + fields.imp_rounds + 1,
+    last_round,
     lanes,
     controls={"random": 1, "reinit": 1, "shuffle": 1},
     stateless="candidates are networks without",

@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from lottery_jax.algorithms.sample_complexity import OVER_WIDE
 from lottery_jax.fields import checks
-from lottery_jax.fields.base import Fields, Lanes, no_controls
+from lottery_jax.fields.base import Fields, no_controls
 
 
 def make() -> ConfigDict:
@@ -48,10 +48,10 @@ def check(config: ConfigDict):
         checks.refuse(config, "train.execution", "is for the loop of batches")
 
 
-def lanes(config: ConfigDict) -> Lanes:
-    """What a claim may be about."""
-    del config
-    return ["ticket", OVER_WIDE], []
+def lanes(config: ConfigDict, number: int) -> list[str]:
+    """Of a round."""
+    del config, number
+    return ["ticket", OVER_WIDE]
 
 
 FIELDS = Fields(make, check, lambda fields: len(fields.kept_per_unit) - 1, lanes)

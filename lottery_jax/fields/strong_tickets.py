@@ -84,7 +84,6 @@ def check(config: ConfigDict):
         if not 0 <= algorithm[field] < 1:
             refuse(field, "expected an accuracy from 0 to below 1")
     checks.fraction(config, "algorithm.initial_density")
-    checks.positive(config, "algorithm.jitter")
     names = genetic_search.Settings._fields
     settings = {k: v for k, v in algorithm.items() if k in names}
     num = genetic_search.counts(genetic_search.Settings(**settings))

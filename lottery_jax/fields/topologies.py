@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from lottery_jax.algorithms.topologies import DENSE, DENSE_INIT
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import checks
-from lottery_jax.fields.base import Fields, Lanes, no_controls
+from lottery_jax.fields.base import Fields, no_controls
 from lottery_jax.tickets import LAWS, TOPOLOGIES
 
 
@@ -39,11 +39,13 @@ def check(config: ConfigDict):
     checks.choice(config, "algorithm.law", LAWS)
 
 
-def lanes(config: ConfigDict) -> Lanes:
-    """What a claim may be about."""
+def lanes(config: ConfigDict, number: int) -> list[str]:
+    """Of a round; some topologies have not the degrees of all rounds."""
+    if number == 0:
+        return [DENSE]
     names = config.algorithm.topologies
     controls = [f"{name}/{DENSE_INIT}" for name in names]
-    return [DENSE], [*names, *(controls if config.algorithm.dense_init else ())]
+    return [*names, *(controls if config.algorithm.dense_init else ())]
 
 
 FIELDS = Fields(make, check, lambda fields: len(fields.degrees), lanes)

@@ -40,9 +40,6 @@ OWN = {
 }
 """Name of an algorithm -> what draws its figures, where it has others than the rest."""
 
-OF_METHODS = ("compare", "topologies")
-"""Algorithms with several kinds of tickets in a round."""
-
 
 def draw(results: Results) -> list[Path]:
     """Draws the figures of every run into its folder `figures`; returns the PNGs."""
@@ -59,8 +56,8 @@ def draw(results: Results) -> list[Path]:
         more |= mask_learning_figures.of_run(results)
     if name == "topologies":
         more["topologies"] = topology_figures.topologies(results)
-    if name in OF_METHODS:
-        results = _of_methods(results)
+    if plotting.by_method(results):
+        results = plotting.without_checks(results)
     figures = {
         f"test_{suffix}": against_density(results, f"early_stop_test_{suffix}"),
         f"test_{suffix}_at_end": against_density(results, f"test_{suffix}"),
@@ -81,7 +78,7 @@ def draw_more(results: Results) -> list[Path]:
     if algorithm["name"] in OWN:
         return []
     is_imp = algorithm["name"] == "imp"  # others train and prune in one
-    one = algorithm["name"] not in OF_METHODS  # ticket for a replicate
+    one = not plotting.by_method(results)  # ticket for a replicate
 
     chosen = {
         ticket_figures.degrees: one,
@@ -112,13 +109,6 @@ def _save(results: Results, name: str, figures: dict[str, Figure]) -> list[Path]
             canvas = FigureCanvasPdf(figure)
             canvas.print_pdf(folder / f"{stem}.pdf", metadata={"CreationDate": None})
     return [results.workdir / name / f"{stem}.png" for stem in figures]
-
-
-def _of_methods(results: Results) -> Results:
-    """The run without lanes of controls and checks."""
-    tables = results.summary, results.curves
-    summary, curves = (rows[~rows.lane.str.contains("/")] for rows in tables)
-    return results._replace(summary=summary, curves=curves)
 
 
 def _has(rows, column: str) -> bool:

@@ -35,11 +35,16 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_json(path: Path, value):
+    """Writes a file of JSON, as `write`."""
+    write(path, json.dumps(value, indent=1).encode())
+
+
+def write(path: Path, content: bytes):
     """Writes a file that is there whole or as it was before."""
     beside = path.with_name(f".writing-{path.name}")
-    beside.write_text(json.dumps(value, indent=1))
+    beside.write_bytes(content)
     sync(beside)
-    beside.rename(path)
+    beside.replace(path)
     sync(path.parent)
 
 

@@ -45,6 +45,9 @@ IMAGES = {
 
 def of_run(results: Results) -> list[dict]:
     """All figures there are numbers for."""
+    by_method = plotting.by_method(results)
+    if by_method:
+        results = plotting.without_checks(results)
     summary = plotting.with_percent(results.summary)
     suffix = "accuracy" if "test_accuracy" in summary else "loss"
     found = []
@@ -52,7 +55,7 @@ def of_run(results: Results) -> list[dict]:
         if _has(summary, quantity) and summary.percent.nunique() > 1:
             found.append(against_density({"": summary}, quantity))
     found.append(curves(results))
-    tickets = _ticket_masks(results)
+    tickets = {} if by_method else _ticket_masks(results)
     found += [
         figure
         for figure in (
@@ -72,16 +75,20 @@ def of_runs(runs: dict[str, Results]) -> list[dict]:
     first = {}
     for name, results in runs.items():
         summary = plotting.with_percent(results.summary)
-        own = summary.lane == summary.lane.iloc[0]
-        first[name] = summary[own]
+        tickets = ["ticket"]
+        if plotting.by_method(results):
+            last = summary.lane[summary["round"] == summary["round"].max()]
+            tickets = [lane for lane in dict.fromkeys(last) if "/" not in lane]
+        for lane in tickets:
+            label = name if len(tickets) == 1 else f"{name}: {lane}"
+            first[label] = summary[summary.lane == lane]
     shared = set.intersection(*(set(rows.columns) for rows in first.values()))
     found = [
         against_density(first, quantity)
         for quantity in QUANTITIES
         if quantity in shared and all(_has(rows, quantity) for rows in first.values())
     ]
-    lanes = dict.fromkeys(rows.lane.iloc[0] for rows in first.values())
-    who = f"Lane {', '.join(lanes)} of every run. "
+    who = "Tickets of every run. "
     return [figure | {"caption": who + figure["caption"]} for figure in found]
 
 
@@ -303,7 +310,7 @@ def seconds(results: Results) -> dict:
     return {
         "id": "seconds",
         "title": "Seconds per round",
-        "caption": f"{rows.sum():,.0f} s in all; compilation stands in the first.",
+        "caption": f"{rows.sum():,.0f} s in all, compilation included.",
         "layout": {
             "xaxis": {"title": "round"},
             "yaxis": {"title": "seconds"},

@@ -38,6 +38,18 @@ DROPPED = {"color": "#E69F00", "marker": "s", "linestyle": "--"}
 SIZE = (6.4, 4.2)  # inches
 
 
+def by_method(results: Results) -> bool:
+    """Whether there are several kinds of tickets in a round, named by their method."""
+    return results.config["algorithm"]["name"] in ("compare", "topologies")
+
+
+def without_checks(results: Results) -> Results:
+    """The run without lanes of controls and checks of its methods."""
+    tables = results.summary, results.curves
+    summary, curves = (rows[~rows.lane.str.contains("/")] for rows in tables)
+    return results._replace(summary=summary, curves=curves)
+
+
 def style(lane: str) -> dict:
     """Of a lane, the same in every figure; what keeps signs is dotted and hollow."""
     if lane in STYLES:

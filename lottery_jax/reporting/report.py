@@ -17,14 +17,14 @@ from pathlib import Path
 import pandas as pd
 
 from lottery_jax.analysis import claims
-from lottery_jax.errors import ResultsError
-from lottery_jax.reporting import figures, interactive, plotting
+from lottery_jax.errors import ConfigError, ResultsError
+from lottery_jax.reporting import figures, files, interactive, plotting
 from lottery_jax.reporting.results import Results, load_results
 from lottery_jax.reporting.run_directory import round_folders
 
 ASSETS = Path(__file__).parent / "assets"
 CAPTIONS = {
-    "search": "By generation: the best candidate and the mean of all.",
+    "search": "By generation: the best candidate, and the mean of all with a fitness.",
     "comparison": "The ticket beside others of as many weights; a line per replicate.",
     "density": "Iterative pruning on its way to the ticket's density, and the others.",
     "training": "Validation during training, of the last round and the dense network.",
@@ -68,9 +68,7 @@ def write_report(
     page = to_html(runs)
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    beside = output.with_name(f".writing-{output.name}")
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(output)
+    files.write(output, page.encode())
     return output
 
 
@@ -173,7 +171,10 @@ def _verdicts(results: Results) -> str:
         return ""
     if len(results.certificates) < len(results.ladder):
         return "<p>Claims are judged when all rounds are there.</p>"
-    found = claims.judge(results.summary, stated, int(results.curves.step.max()))
+    try:
+        found = claims.judge(results.summary, stated, int(results.curves.step.max()))
+    except ConfigError as error:
+        return f"<p>Claims are not judged: {html.escape(str(error))}</p>"
     rows = "".join(
         f"<tr><td>{html.escape(row.statement)}</td><td>{html.escape(row.expected)}</td>"
         f"<td>{row.estimate:.3g} [{row.low:.3g}, {row.high:.3g}]</td>"

@@ -163,9 +163,7 @@ def write_text(workdir: Path, name: str, text: str) -> Path:
     """
     path = workdir / name
     with writing(workdir):
-        beside = path.with_name(f".writing-{name}")
-        beside.write_text(text)
-        beside.replace(path)
+        files.write(path, text.encode())
     return path
 
 

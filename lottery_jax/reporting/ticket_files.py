@@ -20,6 +20,7 @@ from safetensors.numpy import save
 
 from lottery_jax.errors import TicketError
 from lottery_jax.models import MODELS
+from lottery_jax.reporting import files
 from lottery_jax.tickets import masks
 from lottery_jax.types import Origin, Params, Ticket
 
@@ -55,13 +56,8 @@ def save_ticket(path: str | os.PathLike, ticket: Ticket) -> Path:
         "jax": metadata.version("jax"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".writing-{path.name}")
     text = {name: json.dumps(value) for name, value in about.items()}
-    with open(beside, "wb") as file:
-        file.write(save(tensors, text))
-        file.flush()
-        os.fsync(file)
-    beside.replace(path)
+    files.write(path, save(tensors, text))
     return path
 
 

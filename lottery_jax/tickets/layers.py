@@ -33,6 +33,11 @@ class Layers(NamedTuple):
         return {name: math.prod(shape) for name, shape in self.shapes.items()}
 
     @property
+    def depth(self) -> int:
+        """Layers with weights that may be pruned, biases not counted."""
+        return sum(len(shape) > 1 for shape in self.shapes.values())
+
+    @property
     def num(self) -> int:
         """Weights that may be pruned."""
         return sum(self.sizes.values())

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from lottery_jax.tickets import masks
+from lottery_jax.tickets.layers import layers_of
 from lottery_jax.training.loop import EVALUATION_VALUES, Data, Train, in_chunks
 from lottery_jax.training.optimizers import Optimizer, Shape
 from lottery_jax.types import Lane, Model, Task, Trained
@@ -78,9 +79,8 @@ def with_tiny_products(model: Model, batch_size: int) -> Model:
       model: the network.
       batch_size: examples per step.
     """
-    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
-    leaves = masks.named_leaves(shapes)
-    tiny = [name for name in model.dense if batch_size * leaves[name].size <= TINY]
+    sizes = layers_of(model).sizes
+    tiny = [name for name in model.dense if batch_size * sizes[name] <= TINY]
     if not tiny:
         return model
 

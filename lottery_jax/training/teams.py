@@ -7,7 +7,6 @@ together, trained once, and handed back.
 """
 
 import threading
-from collections import Counter
 from collections.abc import Callable
 
 import jax
@@ -45,7 +44,7 @@ class Member:
 
     def leave(self):
         """The others no longer wait for this run: it has ended, or failed."""
-        self._team.leave()
+        self._team.leave(self)
 
 
 class Team:
@@ -62,9 +61,9 @@ class Team:
           hypers: for every member, numbers that its lanes carry.
           on_round: called with a round and the last one when all have done it.
         """
-        self._on_round, self._done = on_round, Counter()
+        self._on_round, self._announced = on_round, -1
         self.members = [Member(self, own) for own in hypers]
-        self._active = len(hypers)
+        self._rounds = dict.fromkeys(self.members, (-1, 0))  # of those that are left
         self._stopped = False
         self._change = threading.Condition()
         self._runs: dict[int, Run] = {}  # by number of a program
@@ -92,16 +91,22 @@ class Team:
         return found
 
     def tell(self, member: Member, number: int, last: int):
-        """Of one member; passed on when it is the last of those that are left."""
+        """Of one member; passed on when all that are left have done the round."""
         with self._change:
-            self._done[number] += 1
-            if self._done[number] == self._active:
-                self._on_round(number, last)
+            self._rounds[member] = number, last
+            self._announce()
 
-    def leave(self):
+    def _announce(self):
+        done = min(self._rounds.values(), default=(-1, 0))
+        if done[0] > self._announced:
+            self._announced = done[0]
+            self._on_round(*done)
+
+    def leave(self, member: Member):
         """One member less to wait for."""
         with self._change:
-            self._active -= 1
+            del self._rounds[member]
+            self._announce()
             self._go_on()
 
     def stop(self):
@@ -112,7 +117,7 @@ class Team:
 
     def _go_on(self):
         """Trains what is wanted, where nobody is left to wait for."""
-        if not self._wanted or len(self._wanted) < self._active:
+        if not self._wanted or len(self._wanted) < len(self._rounds):
             return
         groups = {}
         for member in self.members:  # in this order, whoever came first
