@@ -171,7 +171,7 @@ FAULTS = {
         1, {"second": ["--config.train.learning_rate=0.5"]},
         "it has other fields in its config than process 0",
     ),
-    "data": (1, {"data": "/nowhere"}, "data directory /nowhere does not exist"),
+    "data": (1, {"data": "/dev/null/x"}, "data directory /dev/null/x does not exist"),
 }  # fmt: skip
 
 

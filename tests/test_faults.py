@@ -416,7 +416,8 @@ def test_batch_statistics_are_refused_where_they_have_no_meaning(
         config.algorithm = configs.default("supermask").algorithm
         config.controls.random = config.controls.reinit = 0
     else:
-        config.update_from_flattened_dict({field: True})
+        wanted = True if field == "level_barrier" else 1
+        config.update_from_flattened_dict({field: wanted})
     with pytest.raises(ConfigError, match=f"{field}: this network has batch stat"):
         experiment.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
