@@ -12,7 +12,7 @@ from lottery_jax.analysis import sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.data.corruption import CORRUPTIONS
 from lottery_jax.errors import CertificateError, ConfigError
-from lottery_jax.reporting import figures, results, run_directory
+from lottery_jax.reporting import figures, results
 from lottery_jax.tickets import masks, schedules
 from lottery_jax.types import Dataset, Split
 from tests import helpers
@@ -109,25 +109,6 @@ def test_every_check_changes_masks_alone(run):
 def test_what_is_drawn_of_it(run, drawn):
     stems = {path.stem for path in figures.draw(run)}
     assert "checks" in stems and "recovery" not in stems
-
-
-def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path, monkeypatch):
-    config = tiny(algorithm__checks=("random_labels",))
-    whole = experiment.run(config, tmp_path / "whole")
-    commit = run_directory.commit
-
-    def interrupted(workdir, info, *rest):
-        if info.round == 2:
-            raise KeyboardInterrupt
-        return commit(workdir, info, *rest)
-
-    monkeypatch.setattr(run_directory, "commit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        experiment.run(config, tmp_path / "parts")
-    monkeypatch.undo()
-    parts = experiment.run(config, tmp_path / "parts")
-    columns = [name for name in whole.summary if name != "seconds"]
-    pd.testing.assert_frame_equal(parts.summary[columns], whole.summary[columns])
 
 
 def test_inverted_scores_keep_what_is_scored_lowest():

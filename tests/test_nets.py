@@ -14,7 +14,6 @@ from lottery_jax import experiment, validation
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
-from lottery_jax.reporting import nets_figures
 from lottery_jax.tickets import masks
 from lottery_jax.training import fitness, losses, sparse
 from tests import helpers
@@ -545,32 +544,6 @@ def test_a_generation_is_three_programs_compiled_once(caplog):
     assert [name for name in compiled[1] if name in programs] == programs
     assert len([name for name in compiled[1] if name.startswith("jit(")]) < 20
     assert compiled[2:] == [[], []]
-
-
-def test_an_interrupted_search_ends_with_the_same_bits(tmp_path):
-    config = load("nets.py:xor10,smoke")
-    whole = experiment.run(config, tmp_path / "whole")
-    with pytest.MonkeyPatch.context() as patch:
-        commit, done = experiment.run_directory.commit, []
-
-        def fail_after(*arguments):
-            if len(done) == 2:
-                raise KeyboardInterrupt
-            done.append(commit(*arguments))
-            return done[-1]
-
-        patch.setattr(experiment.run_directory, "commit", fail_after)
-        with pytest.raises(KeyboardInterrupt):
-            experiment.run(config, tmp_path / "parts")
-    parts = experiment.run(config, tmp_path / "parts")
-    for name in ("summary", "curves", "search"):
-        one, other = (
-            getattr(run, name).drop(columns="seconds", errors="ignore")
-            for run in (whole, parts)
-        )
-        assert one.equals(other)
-    assert "search" in nets_figures.of_run(whole)
-    assert (whole.summary.lane == "imp").any()
 
 
 @pytest.mark.parametrize(

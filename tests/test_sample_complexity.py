@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pytest
 
 from lottery_jax import config as configs
@@ -13,7 +12,7 @@ from lottery_jax.analysis import sample_complexity as analysis
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
-from lottery_jax.reporting import figures, progress, run_directory, theory_figures
+from lottery_jax.reporting import figures, progress, theory_figures
 from lottery_jax.training import losses, optimizers, teachers
 from lottery_jax.types import Dataset, Lane, Split
 from tests import helpers
@@ -311,24 +310,6 @@ def test_a_round_depends_on_its_number_and_the_roots_alone(rounds):
     _, again = algorithm.step(states[1])
     helpers.assert_trees_equal(again.trained.final, infos[1].trained.final)
     assert helpers.trees_differ(again.trained.final, infos[0].trained.final)
-
-
-def test_a_run_that_was_stopped_goes_on_to_the_same_bits(run, tmp_path, monkeypatch):
-    commit, name = run_directory.commit, "effective_sparsity"
-
-    def stopped(workdir, info, *rest):
-        if info.round == 1:
-            raise KeyboardInterrupt
-        return commit(workdir, info, *rest)
-
-    monkeypatch.setattr(run_directory, "commit", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        experiment.run(tiny_config(), tmp_path / "run")
-    monkeypatch.setattr(run_directory, "commit", commit)
-    found = experiment.run(tiny_config(), tmp_path / "run").summary
-    columns = [column for column in found if column != "seconds"]
-    assert name in columns
-    pd.testing.assert_frame_equal(found[columns], run.summary[columns])
 
 
 # --- tables and figures
