@@ -150,7 +150,7 @@ def _rounds(
         if member:
             member.tell(number, last)
         # What is compiled now need not be compiled again.
-        left = (time.perf_counter() - start - compiling) * (last - number)
+        left = max(time.perf_counter() - start - compiling, 0) * (last - number)
         much = compiling > seconds / 10
         steps = info.trained.history["step"][0, -1] - info.start
         steps = 0 if info.in_generations else steps
