@@ -26,7 +26,7 @@ import numpy as np
 from absl import app, flags
 
 import lottery_jax
-from lottery_jax import experiment, rng
+from lottery_jax import assembly, rng
 from lottery_jax.models import MODELS
 from lottery_jax.training import losses
 from lottery_jax.types import Dataset, Split
@@ -100,10 +100,10 @@ def start_search(name: str, population: int, workdir: Path) -> Search:
         model = MODELS["lenet_300_100"]((28, 28, 1), 10, biases="none")
         task = losses.make_task(made_mnist(), model)
     else:
-        task = experiment.make_task(config, roots)
+        task = assembly.make_task(config, roots)
     # A trial of sparse execution is remembered there.
     (workdir / "environment.json").write_text("{}")
-    algorithm = experiment.make_algorithm(config, task, workdir)
+    algorithm = assembly.make_algorithm(config, task, workdir)
     state = algorithm.init(roots)
     for _ in range(FIRST[name]):
         state, _ = algorithm.step(state)

@@ -151,13 +151,5 @@ def shrink(config: ConfigDict) -> None:
     config.train.eval_every = 10
     config.lanes.plan = "map"  # no trial
     config.replicates = 2
-    if "search" in config.algorithm:
-        config.algorithm.search.batch_size = 60
-        config.algorithm.search.steps = 20
-        if "update_every" in config.algorithm.search:
-            config.algorithm.search.update_every = 5
-    if "samples" in config.algorithm:
-        config.algorithm.samples = 2
-    if "rounds" in config.algorithm:
-        config.algorithm.rounds = 2
+    FIELDS[config.algorithm.name].shrink(config.algorithm)
     config.claims = ()

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lottery_jax import experiment, rng, tasks
+from lottery_jax import assembly, rng, tasks
 from lottery_jax.errors import TicketError
 from lottery_jax.reporting import results
 from lottery_jax.tickets import REWINDS, masks
@@ -47,7 +47,7 @@ def ticket_of(
         raise TicketError(f"{workdir} has {problem}")
     number = len(found.certificates) - 1 if round is None else round
     stored = results.load_masks(workdir, number)
-    task, state = experiment.load_state(config, workdir)
+    task, state = assembly.load_state(config, workdir)
     key = rng.stream(tasks.make_roots(config), "init", replicate)
     params = jax.tree.map(lambda leaf: leaf[replicate], state.rewind_point)
     own = {name: mask[replicate] for name, mask in stored.items()}

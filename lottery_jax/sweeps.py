@@ -19,28 +19,20 @@ from ml_collections import ConfigDict
 
 from lottery_jax import experiment, hosts, validation
 from lottery_jax.errors import ConfigError, LotteryError, nearest
+from lottery_jax.fields import FIELDS, checks
 from lottery_jax.reporting import progress, results
 from lottery_jax.training.teams import Member, Team
 
-HYPERS = ("momentum", "weight_decay")
-"""Fields of `train` that lanes carry in a sweep; they carry `learning_rate` always."""
+HYPERS = ("train.momentum", "train.weight_decay")
+"""Fields that lanes carry in a sweep; they carry `train.learning_rate` always."""
 
 LANES = (
     "train.learning_rate",
-    *(f"train.{name}" for name in HYPERS),
+    *HYPERS,
     "algorithm.jitter",
     *("seed.init", "seed.order", "seed.control"),
 )
-"""Fields that may differ between lanes of one program, whatever the algorithm."""
-
-OF_ALGORITHM = {
-    "imp": (
-        *("prune_fraction", "conv_prune_fraction", "output_prune_fraction", "scope"),
-        *("score", "score_examples", "allocation", "ladder", "iterations", "path"),
-        *("one_shot", "pretrain"),
-    )
-}
-"""Algorithm -> fields of its own of which its program knows nothing."""
+"""Fields that may differ between lanes of one program, beside `Fields.swept`."""
 
 Overrides = Mapping[str, object]
 """Dotted field -> value."""
@@ -86,7 +78,7 @@ def groups_of(configs: Mapping[str, ConfigDict]) -> list[dict[str, ConfigDict]]:
     groups = {}
     for name, config in configs.items():
         fields = config.to_dict()
-        own = OF_ALGORITHM.get(fields["algorithm"]["name"], ())
+        own = FIELDS[config.algorithm.name].swept
         for field in (*LANES, *(f"algorithm.{each}" for each in own)):
             group, last = field.split(".")
             fields[group].pop(last, None)
@@ -101,17 +93,17 @@ def run_group(configs: Mapping[str, ConfigDict], workdir: str | os.PathLike):
     Raises:
       LotteryError: what went wrong in some of the runs; the others have gone on.
     """
-    swept = {
-        name
-        for name in HYPERS
-        if len({config.train[name] for config in configs.values()}) > 1
+    values = {
+        field: [checks.get(config, field) for config in configs.values()]
+        for field in HYPERS
     }
+    swept = {field: own for field, own in values.items() if len(set(own)) > 1}
 
     def on_round(number: int, last: int):
         # Not by `progress`, which the runs have made quiet.
         print(f"round {number}/{last} of {len(configs)} runs", flush=True)
 
-    own = [{name: config.train[name] for name in swept} for config in configs.values()]
+    own = [{field: own[i] for field, own in swept.items()} for i in range(len(configs))]
     team = Team(own, on_round)
     failed: dict[str, BaseException] = {}
 

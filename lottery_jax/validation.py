@@ -14,6 +14,7 @@ from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
 from lottery_jax.errors import ConfigError, nearest
 from lottery_jax.fields import FIELDS, checks, optimization
+from lottery_jax.fields.base import OWN_COLUMNS
 from lottery_jax.models import ACTIVATIONS, BIASES, INITIALIZERS, MODELS
 from lottery_jax.tickets import CONTROLS
 from lottery_jax.tickets.planting import MODES
@@ -109,8 +110,9 @@ def _check_planting(config: ConfigDict):
         return
     if config.model.name != "mlp" or config.model.hidden is None:
         refuse("model.name", "what is planted needs an mlp and its widths")
-    if config.algorithm.name not in ("compare", "imp"):
-        refuse("algorithm.name", "what is planted is for compare and imp")
+    if not FIELDS[config.algorithm.name].plants:
+        fit = " and ".join(name for name, fields in FIELDS.items() if fields.plants)
+        refuse("algorithm.name", f"what is planted is for {fit}")
     if planted.mode == "faithful" and planted.loudness != 1:
         refuse("planting.loudness", "the mode faithful has sizes of its own")
     if not planted.target:
@@ -131,17 +133,17 @@ def _check_planting(config: ConfigDict):
 def _check_measured(config: ConfigDict):
     """Claims about columns that the run will have, of lanes that have them."""
     controls = {name for name, number in config.controls.items() if number}
-    algorithm = config.algorithm
-    stops = algorithm.name == "gradual" and algorithm.patience is not None
+    on_a_line = controls & {"dense", "order"}
+    recovered = set() if config.planting.target is None else None
     some = {
         "instability": controls & {"order"},
-        "distance": controls & {"dense", "order"},
+        "distance": on_a_line,
+        "angle": on_a_line,
         "level_barrier": {"ticket"} if config.level_barrier else set(),
-        "reported": None if stops else set(),
-        "most_likely": None if algorithm.name == "supermask" else set(),
-        "kept": {"ticket"} if algorithm.get("pretrain") else set(),
+        **dict.fromkeys(("recall", "precision", "jaccard"), recovered),
+        **dict.fromkeys(OWN_COLUMNS, set()),
+        **FIELDS[config.algorithm.name].measures(config),
     }
-    some |= {"angle": some["distance"], "dropped": some["kept"]}
     for claim in map(claims.complete, config.claims):
         for side, quantity in (
             ("", claim["quantity"]),

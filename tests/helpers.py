@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lottery_jax import assembly, rng
 from lottery_jax import config as configs
-from lottery_jax import experiment, rng
 from lottery_jax.models import MODELS
 from lottery_jax.tickets import masks
 from lottery_jax.training import losses
@@ -50,8 +50,8 @@ def tiny_config(**changes):
 def tiny_algorithm(config, workdir="unused"):
     """(task, algorithm, roots) of a config, as `experiment.run` makes them."""
     roots = rng.roots(config.seed.root)
-    task = experiment.make_task(config, roots)
-    algorithm = experiment.make_algorithm(config, task, Path(workdir))
+    task = assembly.make_task(config, roots)
+    algorithm = assembly.make_algorithm(config, task, Path(workdir))
     return task, algorithm, roots
 
 

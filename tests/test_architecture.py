@@ -26,7 +26,9 @@ FLOORS = [
     ("reporting",),
     ("config",),
     ("validation",),
-    ("experiment", "own_network", "run_tickets"),
+    ("programs",),
+    ("assembly", "own_network"),
+    ("experiment", "run_tickets"),
     ("sweeps",),
     ("main", "report", "sweep"),
 ]

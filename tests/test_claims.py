@@ -228,6 +228,8 @@ def test_claims_about_two_runs_pair_their_replicates():
         ({"quantity": "instability", "lane": "reinit"}, "instability: not measured"),
         ({"quantity": "reported_step"}, "reported_step: not measured"),
         ({"versus_quantity": "most_likely_test_loss"}, "most_likely_test_loss: not"),
+        ({"quantity": "steps_to_success"}, "steps_to_success: not measured"),
+        ({"quantity": "recall"}, "recall: not measured of ticket"),
     ],
 )
 def test_a_claim_about_what_is_not_measured_is_refused(changes, problem):
@@ -235,6 +237,13 @@ def test_a_claim_about_what_is_not_measured_is_refused(changes, problem):
     validation.validate(config)
     config.claims = (CLAIM | changes,)
     with pytest.raises(ConfigError, match=f"claims.C1.quantity: {problem}"):
+        validation.validate(config)
+
+
+def test_a_generation_has_no_network_to_make_claims_about():
+    config = load("nets.py:xor10,smoke")
+    config.claims = (CLAIM | {"round": 0},)
+    with pytest.raises(ConfigError, match="C1.lane: no 'ticket' in round 0; there is none"):
         validation.validate(config)
 
 

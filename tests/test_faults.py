@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 import lottery_jax
+from lottery_jax import assembly, experiment, main, rng, tasks, validation
 from lottery_jax import config as configs
-from lottery_jax import experiment, main, rng, tasks, validation
 from lottery_jax.algorithms.imp import layer_fractions
 from lottery_jax.algorithms.supermask import CERTAIN, masked_model
 from lottery_jax.analysis import columns
@@ -216,7 +216,7 @@ def test_every_seed_moves_its_own_stream_and_no_other(no_training):
             "init": kernel(infos[0].lanes.params)[:2],
             "order": jax.random.key_data(lanes.key),
             "control": kernel(lanes.mask)[2:],
-            "split": experiment.make_task(config, roots).dataset.train.x,
+            "split": assembly.make_task(config, roots).dataset.train.x,
         }
 
     before = streams()
@@ -613,7 +613,7 @@ def test_a_network_has_an_output_for_every_class(monkeypatch):
     outputs = {"digits": 10, "xor": 2, "three_classes": 3, "two_targets": 2}
     for name, num in outputs.items():
         config = helpers.tiny_config(data__name=name)
-        task = experiment.make_task(config, rng.roots(0))
+        task = assembly.make_task(config, rng.roots(0))
         params, _ = jax.eval_shape(task.model.init, jax.random.key(0))
         assert params["output"]["kernel"].shape == (16, num)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lottery_jax import assembly, experiment
 from lottery_jax import config as configs
-from lottery_jax import experiment
 from lottery_jax.algorithms import edge_popup, gem_miner, score_search
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.algorithms.methods import METHODS, RULES, Strand
@@ -21,7 +21,7 @@ from lottery_jax.errors import ConfigError, ScoreError
 from lottery_jax.models import MODELS
 from lottery_jax.reporting import tables
 from lottery_jax.tickets import masks, selection
-from lottery_jax.training import losses, score_learning
+from lottery_jax.training import loop, losses, score_learning
 from lottery_jax.training.optimizers import OPTIMIZERS, constant
 from lottery_jax.types import Dataset, Lane, Split, Task, Trained
 from tests import helpers
@@ -233,7 +233,7 @@ RATES = [
 
 @pytest.mark.parametrize(("epochs", "every", "target", "q"), RATES)
 def test_freeze_rates_of_the_paper(epochs, every, target, q):
-    rounds = len(experiment.loop.evaluation_grid(epochs, every, {})) - 2
+    rounds = len(loop.evaluation_grid(epochs, every, {})) - 2
     assert rounds == (epochs - 1) // every
     assert gem_miner.freeze_rate(target, rounds) == pytest.approx(q, abs=5e-6)
     size = 268_336
@@ -541,8 +541,13 @@ def test_networks_with_state_are_refused():
         return plain(key)[0], {"mean": jnp.zeros(3)}
 
     task = task._replace(model=task.model._replace(init=init))
-    with pytest.raises(ConfigError, match="batch statistics"):
-        experiment._check_state(config, task)
+    with pytest.raises(ConfigError, match=r"methods: .* \(edge_popup\) are learned"):
+        assembly.check_state(config, task)
+    config.algorithm.methods = ("snip", "imp")
+    assembly.check_state(config, task)
+    for name in ("nets", "strong_tickets", "supermask"):
+        with pytest.raises(ConfigError, match=r"model.name: .* networks without"):
+            assembly.check_state(configs.default(name), task)
 
 
 def test_methods_that_learn_have_rules_and_say_so():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lottery_jax import data, experiment, rng
+from lottery_jax import assembly, data, experiment, rng
 from lottery_jax.analysis import recovery
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import FIELDS
@@ -274,7 +274,7 @@ def test_a_config_plants_as_it_says(name, equal):
             data__name=name, planting__target=name, planting__loudness=loudness,
             model__hidden=(40, 40, 40), data__train_size=None,
         )  # fmt: skip
-        made = experiment.make_task(config, rng.roots(0))
+        made = assembly.make_task(config, rng.roots(0))
         scales[loudness] = np.asarray(made.model.truth(jax.random.key(0)).scale)
     assert (np.ptp(scales[1.0]) == 0) == equal
     np.testing.assert_allclose(scales[2.0], 16 * scales[1.0], rtol=1e-4)
@@ -394,7 +394,7 @@ def test_what_cannot_be_planted_is_refused(field, changes, found, tmp_path):
 def check_what_is_measured(config, workdir, summary):
     """Recall and masks untrained of both replicates, from what is on disk."""
     roots = rng.roots(config.seed.root)
-    made = experiment.make_task(config, roots)
+    made = assembly.make_task(config, roots)
     stored, test = experiment.results.load_masks(workdir, 1), made.dataset.test
     rows = summary[(summary.lane == "ticket") & (summary["round"] == 1)]
     for replicate, (recall, accuracy) in enumerate(
@@ -417,7 +417,7 @@ def check_what_is_measured(config, workdir, summary):
 
 
 def test_a_ticket_that_imp_found_is_planted(found, tmp_path):
-    (first, last) = experiment.last_ticket(found, replicate=1)
+    (first, last) = assembly.last_ticket(found, replicate=1)
     kept = [np.count_nonzero(layer.kernel) for layer in (first, last)]
     stored = experiment.results.load_masks(found, 2)
     assert kept == [
@@ -433,7 +433,7 @@ def test_a_ticket_that_imp_found_is_planted(found, tmp_path):
     assert tickets.recall.between(0.01, 0.99).all()
     assert (summary[summary["round"] == 0].recall == 1).all()
     with pytest.raises(ConfigError, match="replicates 0 to 1"):
-        experiment.last_ticket(found, replicate=2)
+        assembly.last_ticket(found, replicate=2)
 
 
 def test_only_tickets_that_are_done_are_planted(found, tmp_path):
@@ -445,11 +445,11 @@ def test_only_tickets_that_are_done_are_planted(found, tmp_path):
         workdir = tmp_path / "_".join(changes)
         experiment.run(config, workdir)
         with pytest.raises(ConfigError, match="planting.target: .* no trained ticket"):
-            experiment.last_ticket(workdir)
+            assembly.last_ticket(workdir)
     shutil.copytree(found, tmp_path / "part")
     shutil.rmtree(tmp_path / "part/rounds/0002")
     with pytest.raises(ConfigError, match="2 of 3 rounds: finish it first"):
-        experiment.last_ticket(tmp_path / "part")
+        assembly.last_ticket(tmp_path / "part")
     config = helpers.tiny_config(algorithm__allocation=str(tmp_path / "part"))
     with pytest.raises(ConfigError, match="algorithm.allocation: .*finish it first"):
         helpers.tiny_algorithm(config)

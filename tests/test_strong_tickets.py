@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from configs import strong_tickets
+from lottery_jax import assembly, experiment, validation
 from lottery_jax import config as configs
-from lottery_jax import experiment, validation
 from lottery_jax.algorithms import bounds, fronts, genetic_search
 from lottery_jax.algorithms.bounds import Bound
 from lottery_jax.algorithms.genetic_search import Settings
@@ -665,7 +665,7 @@ def test_the_second_block_compiles_nothing(rounds):
 
 def test_a_killed_run_goes_on_to_the_same_bits(rounds, tmp_path, capsys):
     _, _, infos, states, _ = rounds
-    algorithm_of = experiment.make_algorithm
+    algorithm_of = assembly.make_algorithm
 
     def killed(*arguments):
         made = algorithm_of(*arguments)

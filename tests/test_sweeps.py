@@ -14,6 +14,7 @@ import lottery_jax
 from lottery_jax import config as configs
 from lottery_jax import experiment, sweep, sweeps
 from lottery_jax.errors import ConfigError, LotteryError
+from lottery_jax.fields import FIELDS
 from lottery_jax.training import lanes, teams
 from lottery_jax.types import Lane
 from tests import helpers
@@ -130,7 +131,7 @@ def test_a_team_that_is_stopped_trains_no_more():
 
     def one(member):
         try:
-            member.join(None)(Lane({}, {}, jnp.zeros(1), {}), jnp.zeros(1))
+            member.join(None, "train")(Lane({}, {}, jnp.zeros(1), {}), jnp.zeros(1))
         except KeyboardInterrupt:
             found.append(member)
 
@@ -146,7 +147,7 @@ def test_all_that_may_differ_is_a_field():
     for field in sweeps.LANES:
         group, name = field.split(".")
         assert name in config[group], field
-    assert set(sweeps.OF_ALGORITHM["imp"]) <= set(config.algorithm)
+    assert set(FIELDS["imp"].swept) <= set(config.algorithm)
 
 
 def test_a_search_has_momentum_of_its_own(tmp_path):

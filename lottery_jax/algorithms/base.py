@@ -28,10 +28,11 @@ from lottery_jax.types import (
 
 MakeRun = Callable[..., Callable[[Lane, jax.Array], Trained]]
 """`make_run(model, name, **special) -> run(lanes, grid)`: a program that trains stacked
-lanes as the config says; `special` are arguments of `loop.make_train` that are the
-algorithm's own, another `dataset`, or another `make_train` and the arguments of that;
-with `search` the config's `algorithm.search` says how, not its `train`. Of several
-programs each has a name."""
+lanes, by default the task's network as `config.train` says. Of several programs each
+has a name. By keyword: another `dataset`; another `make_train` than `loop.make_train`;
+the `group` of the config with its settings; `sparse`, False where pruned weights are
+not 0, or not the same at all steps; `repeats`, how often it trains lanes as dense; and
+further arguments of `make_train`."""
 
 Grid = Callable[[dict[str, int], int], list[int]]
 """`grid(snapshots, start) -> steps`: where to evaluate, see `loop.evaluation_grid`."""

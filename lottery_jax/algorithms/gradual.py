@@ -174,6 +174,7 @@ def gradual(
     run = make_run(**special)
     run_pruned = make_run(
         name=LANE,
+        sparse=False,
         link=lambda lane: prune_gradually(lane.hypers["num_keep"], at, groups),
         best_from=last,
         **special,

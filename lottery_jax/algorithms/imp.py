@@ -169,7 +169,8 @@ def imp(
     truths = make_truths(model, replicates)
 
     snapshots = {REWIND_POINT: rewind_step}
-    run = make_run(snapshots=snapshots, keep_pruned=pruned != "zero")
+    zero = pruned == "zero"
+    run = make_run(snapshots=snapshots, sparse=zero, keep_pruned=not zero)
 
     @jax.jit
     def draw(roots) -> tuple[Params, Mask]:

@@ -132,8 +132,8 @@ def nets(
         raise ConfigError("algorithm.term", problem)
     measure = make_run(
         fitnesses.with_tiny_products(model, search["batch_size"]), "search ",
-        make_train=fitnesses.make_train, search=True, trained=trains,
-        splits=wanted.splits,
+        make_train=fitnesses.make_train, group="algorithm.search",
+        repeats=generations, trained=trains, splits=wanted.splits,
     )  # fmt: skip
     numbers = jnp.arange(replicates)
     columns = ["last_batch_loss"] * trains + [

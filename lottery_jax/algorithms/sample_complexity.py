@@ -94,7 +94,7 @@ def sample_complexity(
         for replicate in range(replicates)
     ]
     ladder = [{name: width * kept} for kept in kept_per_unit]
-    run = make_run(make_train=teachers.make_train, tolerance=tolerance)
+    run = make_run(make_train=teachers.make_train, sparse=False, tolerance=tolerance)
 
     def init(roots) -> RoundState:
         return RoundState(jnp.int32(0), roots)

@@ -72,9 +72,10 @@ def make_learn(
         if program not in runs:
             scope = selection.layerwise if layers else selection.globally
             runs[program] = make_run(
-                search=True,
-                make_train=score_learning.make_train,
                 name=f"search_{len(runs)}_",
+                make_train=score_learning.make_train,
+                group="algorithm.search",
+                sparse=False,
                 dataset=datasets[strand.data],
                 rule=rule,
                 groups=scope(list(sizes)),

@@ -120,7 +120,7 @@ def supermask(
             problem = "the mask is what is learned; controls have other weights"
             raise ConfigError(f"controls.{name}", problem)
     model = task.model
-    run = make_run(masked_model(model, rescale), keep_pruned=True)
+    run = make_run(masked_model(model, rescale), sparse=False, keep_pruned=True)
     prunable = layers_of(model).prunable
     labels = label_lanes(controls, replicates)
 

@@ -1,12 +1,17 @@
 """What an algorithm says about its group of the config, `config.algorithm`."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from lottery_jax.errors import ConfigError
+
+OWN_COLUMNS = (
+    *("dropped", "kept", "most_likely", "reported", "steps_to_success", "success"),
+)
+"""Beginnings of columns of the summary that algorithms of their own have."""
 
 
 def drawn(controls: Mapping[str, int]) -> list[str]:
@@ -26,6 +31,12 @@ def ticket_and_controls(config: ConfigDict, number: int) -> list[str]:
     return ["ticket", *drawn(config.controls)]
 
 
+def shrink_search(fields: ConfigDict):
+    """Twenty steps for a search by training, in batches of digits."""
+    fields.search.batch_size = 60
+    fields.search.steps = 20
+
+
 class Fields(NamedTuple):
     """A group of fields.
 
@@ -34,13 +45,25 @@ class Fields(NamedTuple):
       check: `check(config)` refuses what they cannot be, by a `ConfigError`.
       last_round: `last_round(fields) -> number`.
       lanes: `lanes(config, round) -> names`, what a claim may be about.
+      shrink: `shrink(fields)` makes its part of a run a matter of seconds.
       controls: name in `CONTROLS` -> number per replicate, unless a config says else.
-      stateless: why networks with batch statistics are refused; None: they are not.
+      measures: `measures(config) -> columns`, beginnings of the names of those in
+        `OWN_COLUMNS` that a run has -> the lanes that have them, None: all.
+      swept: names of fields of which the compiled programs know nothing.
+      plants: it looks for what is planted.
+      stateless: `stateless(config) -> (field, why)`, with which networks with batch
+        statistics are refused; None: they are not.
     """
 
     make: Callable[[], ConfigDict]
     check: Callable[[ConfigDict], None] = lambda config: None
     last_round: Callable[[ConfigDict], int] = operator.attrgetter("rounds")
     lanes: Callable[[ConfigDict, int], list[str]] = ticket_and_controls
+    shrink: Callable[[ConfigDict], None] = lambda fields: None
     controls: Mapping[str, int] = {}
-    stateless: str | None = None
+    measures: Callable[[ConfigDict], Mapping[str, Collection[str] | None]] = (
+        lambda config: {}
+    )
+    swept: tuple[str, ...] = ()
+    plants: bool = False
+    stateless: Callable[[ConfigDict], tuple[str, str] | None] = lambda config: None

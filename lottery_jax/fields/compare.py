@@ -5,7 +5,7 @@ from ml_collections import ConfigDict, config_dict
 from lottery_jax.algorithms.methods import MASK_CHECKS, METHODS, lane_names
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import checks, optimization
-from lottery_jax.fields.base import Fields
+from lottery_jax.fields.base import Fields, shrink_search
 from lottery_jax.tickets.schedules import PATHS
 
 
@@ -81,4 +81,21 @@ def lanes(config: ConfigDict, number: int) -> list[str]:
     return lane_names(algorithm.methods, algorithm.checks, config.controls)
 
 
-FIELDS = Fields(make, check, lambda fields: len(fields.densities), lanes)
+def shrink(fields: ConfigDict):
+    """For smoke forms."""
+    shrink_search(fields)
+    fields.search.update_every = 5
+
+
+def stateless(config: ConfigDict) -> tuple[str, str] | None:
+    """Methods that learn scores do it of networks without state."""
+    for name in config.algorithm.methods:
+        if METHODS[name].learns:
+            return "algorithm.methods", f"scores ({name}) are learned of networks"
+    return None
+
+
+FIELDS = Fields(
+    make, check, lambda fields: len(fields.densities), lanes, shrink, plants=True,
+    stateless=stateless,
+)  # fmt: skip

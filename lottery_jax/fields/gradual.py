@@ -46,5 +46,12 @@ def lanes(config: ConfigDict, number: int) -> list[str]:
 
 
 FIELDS = Fields(
-    make, check, lambda fields: len(fields.densities), lanes, controls={"reinit": 1}
+    make,
+    check,
+    lambda fields: len(fields.densities),
+    lanes,
+    controls={"reinit": 1},
+    measures=lambda config: (
+        {} if config.algorithm.patience is None else {"reported": None}
+    ),
 )

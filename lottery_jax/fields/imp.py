@@ -137,4 +137,26 @@ def check_untrained(config: ConfigDict):
             checks.refuse(config, f"algorithm.{field}", problem)
 
 
-FIELDS = Fields(make, check, controls={"random": 1, "reinit": 1})
+def shrink(fields: ConfigDict):
+    """For smoke forms."""
+    fields.rounds = 2
+
+
+def measures(config: ConfigDict) -> dict[str, tuple[str, ...]]:
+    """How weights had moved in the training that a mask was made from."""
+    return dict.fromkeys(("kept", "dropped") * config.algorithm.pretrain, ("ticket",))
+
+
+FIELDS = Fields(
+    make,
+    check,
+    shrink=shrink,
+    controls={"random": 1, "reinit": 1},
+    measures=measures,
+    swept=(
+        *("prune_fraction", "conv_prune_fraction", "output_prune_fraction", "scope"),
+        *("score", "score_examples", "allocation", "ladder", "iterations", "path"),
+        *("one_shot", "pretrain"),
+    ),
+    plants=True,
+)

@@ -6,7 +6,7 @@ from lottery_jax.algorithms import matched
 from lottery_jax.algorithms.breeding import PAIRS, WEIGHTS
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import checks, optimization
-from lottery_jax.fields.base import Fields, drawn
+from lottery_jax.fields.base import Fields, drawn, shrink_search
 from lottery_jax.tickets.genetics import SELECTIONS
 from lottery_jax.training.fitness import DENSITIES, PENALTIES, TERMS
 
@@ -120,10 +120,10 @@ def last_round(fields: ConfigDict) -> int:
 
 
 def lanes(config: ConfigDict, number: int) -> list[str]:
-    """Of a round."""
+    """Of a round; of a generation none, its ticket is not trained."""
     algorithm = config.algorithm
     if number <= algorithm.generations:
-        return ["ticket"]
+        return []
     if number == algorithm.generations + 1:
         return ["dense"]
     if number < last_round(algorithm):
@@ -136,6 +136,7 @@ FIELDS = Fields(
     check,
     last_round,
     lanes,
+    shrink_search,
     controls={"random": 1, "reinit": 1, "shuffle": 1},
-    stateless="candidates are networks without",
+    stateless=lambda config: ("model.name", "candidates are networks"),
 )

@@ -54,4 +54,10 @@ def lanes(config: ConfigDict, number: int) -> list[str]:
     return ["ticket", OVER_WIDE]
 
 
-FIELDS = Fields(make, check, lambda fields: len(fields.kept_per_unit) - 1, lanes)
+FIELDS = Fields(
+    make,
+    check,
+    lambda fields: len(fields.kept_per_unit) - 1,
+    lanes,
+    measures=lambda config: {"success": None, "steps_to_success": None},
+)

@@ -106,5 +106,5 @@ FIELDS = Fields(
     make,
     check,
     lambda fields: -(-fields.max_generations // fields.generations_per_round),
-    stateless="masks are learned of networks without",
+    stateless=lambda config: ("model.name", "masks evolve for networks"),
 )

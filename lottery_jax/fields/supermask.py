@@ -29,9 +29,16 @@ def check(config: ConfigDict):
         checks.refuse(config, "train.execution", "every weight takes part here")
 
 
+def shrink(fields: ConfigDict):
+    """For smoke forms."""
+    fields.samples = 2
+
+
 FIELDS = Fields(
     make,
     check,
     lambda fields: len(fields.initial_logits) - 1,
-    stateless="masks are learned of networks without",
+    shrink=shrink,
+    measures=lambda config: {"most_likely": None},
+    stateless=lambda config: ("model.name", "masks are learned of networks"),
 )

@@ -22,17 +22,23 @@ class Member:
     def __init__(self, team: "Team", hypers: dict[str, float]):
         self._team, self._hypers, self._programs = team, hypers, 0
 
-    def join(self, run: Run) -> Run:
+    def join(self, run: Run, group: str) -> Run:
         """In place of `run`, the next program of this run, one that waits for the team.
 
-        The first of those that want it decides how: theirs are the same programs.
+        The first of those that want it decides how: theirs are the same programs. Its
+        settings are that `group` of the config.
         """
         number = self._programs
         self._programs += 1
+        hypers = {
+            field.removeprefix(f"{group}."): value
+            for field, value in self._hypers.items()
+            if field.startswith(f"{group}.")
+        }
 
         def together(lanes: Lane, grid: jax.Array) -> Trained:
             num = len(lanes.key)
-            own = {name: jnp.full(num, value) for name, value in self._hypers.items()}
+            own = {name: jnp.full(num, value) for name, value in hypers.items()}
             lanes = lanes._replace(hypers=lanes.hypers | own)
             return self._team.train(self, number, run, lanes, grid)
 
@@ -58,7 +64,7 @@ class Team:
         """Makes the members.
 
         Args:
-          hypers: for every member, numbers that its lanes carry.
+          hypers: for every member, numbers that its lanes carry, by their fields.
           on_round: called with a round and the last one when all have done it.
         """
         self._on_round, self._announced = on_round, -1

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 import lottery_jax
-from lottery_jax import experiment
+from lottery_jax import assembly, experiment
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.data.synthetic import xor
 from lottery_jax.reporting import results, search_figures
@@ -116,7 +116,7 @@ def course(found: results.Results) -> str:
 def draw_xor(found: results.Results, name: str):
     """What tickets decide and look like; returns accuracies on noisy points."""
     config = config_of(name)
-    task, state = experiment.load_state(config, found.workdir)
+    task, state = assembly.load_state(config, found.workdir)
     raw = xor(None, jax.random.key(1)).train
     noisy = Split(*(np.asarray(part, np.float32) for part in raw))
     drawn, accuracies = [], []

@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import lottery_jax
 from configs import strong_tickets
+from lottery_jax import assembly, rng
 from lottery_jax import config as configs
-from lottery_jax import experiment, rng
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting import run_directory, search_figures
 from lottery_jax.tickets import masks
@@ -197,8 +197,8 @@ def pruned_again(folder: Path) -> list[str]:
             config.update_from_flattened_dict(changes)
             config.algorithm.prune_tolerance = tolerance
             roots = rng.roots(config.seed.root)
-            task = experiment.make_task(config, roots)
-            algorithm = experiment.make_algorithm(config, task, folder / name)
+            task = assembly.make_task(config, roots)
+            algorithm = assembly.make_algorithm(config, task, folder / name)
             state = run_directory.restore(folder / name, like=algorithm.init(roots))
             last = len(algorithm.ladder) - 1
             _, info = algorithm.step(state._replace(round=jnp.int32(last)))
