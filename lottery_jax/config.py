@@ -7,6 +7,7 @@ all of them may be.
 
 import os
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 from ml_collections import ConfigDict, config_dict
@@ -112,13 +113,27 @@ def load_config(path: str | os.PathLike) -> ConfigDict:
       LotteryError: no such file, or one without `get_config`; what it raises itself.
     """
     file, _, arg = str(path).partition(":")
-    if not Path(file).is_file():
-        known = map(str, Path(file).parent.glob("*.py"))
-        raise LotteryError(f"no config file {file}; {nearest(file, known)}")
-    names = runpy.run_path(file)
-    if "get_config" not in names:
-        raise LotteryError(f"{file} has no function get_config()")
-    return names["get_config"](*([arg] if arg else [])).lock()
+    return load_function(file, "config")(*([arg] if arg else [])).lock()
+
+
+def load_function(path: str, kind: str) -> Callable:
+    """The function `get_<kind>` of a file.
+
+    Raises:
+      LotteryError: no such file, or one without it.
+    """
+    check_file(path, kind)
+    names = runpy.run_path(path)
+    if f"get_{kind}" not in names:
+        raise LotteryError(f"{path} has no function get_{kind}()")
+    return names[f"get_{kind}"]
+
+
+def check_file(path: str, kind: str):
+    """Refuses the path of a config or sweep where there is no file."""
+    if not Path(path).is_file():
+        known = map(str, Path(path).parent.glob("*.py"))
+        raise LotteryError(f"no {kind} file {path}; {nearest(path, known)}")
 
 
 def parse_arg(arg: str | None, presets: dict, config: ConfigDict) -> ConfigDict:

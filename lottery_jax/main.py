@@ -26,6 +26,8 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from lottery_jax import experiment, hosts
+from lottery_jax.commands import fail, show_help
+from lottery_jax.config import check_file
 from lottery_jax.errors import ConfigError, LotteryError, nearest
 from lottery_jax.reporting import progress
 from lottery_jax.reporting.results import Results
@@ -130,26 +132,19 @@ def default_workdir() -> Path:
 
 def parse_flags(argv: list[str]) -> list[str]:
     """absl's parser, with errors that name what would be right (exit status 2)."""
-    if {"-h", "-help", "--help"} & set(argv):
-        print(__doc__)
-        sys.exit(0)
+    show_help(argv, __doc__)
     try:
         rest = flags.FLAGS(argv)
         if CONFIG.value is None:
             raise LotteryError(
                 "no --config; for example --config=configs/quickstart.py"
             )
-        path = Path(_config_path())
-        if not path.is_file():
-            known = [str(file) for file in path.parent.glob("*.py")]
-            raise LotteryError(f"no config file {path}; {nearest(str(path), known)}")
+        check_file(_config_path(), "config")
         if len(rest) > 1:
             raise LotteryError(f"{rest[1]!r} is no flag: they start with --")
         _check_processes()
         return rest
-    except LotteryError as error:
-        fail(error)
-    except flags.Error as error:
+    except (LotteryError, flags.Error) as error:
         fail(error)
     except SyntaxError as error:
         fail(f"{error.filename} is no Python file: line {error.lineno}: {error.msg}")
@@ -207,12 +202,6 @@ def _check_processes():
 
 def _config_path() -> str:
     return flags.FLAGS["config"].config_filename.split(":")[0]
-
-
-def fail(error):
-    """Ends the process with a message and no traceback."""
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
 
 
 def _leave(status: int):

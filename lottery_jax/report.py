@@ -5,10 +5,9 @@
 A RUN is a directory that `lottery` has made, finished or not.
 """
 
-import sys
-
 from absl import app, flags
 
+from lottery_jax.commands import fail, show_help
 from lottery_jax.errors import LotteryError
 from lottery_jax.reporting.report import write_report
 
@@ -20,20 +19,16 @@ def main(argv: list[str]):
     try:
         print(f"report: {write_report(argv[1:], OUTPUT.value)}")
     except (LotteryError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        fail(error)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
     """absl's parser; `--help` says what stands above."""
-    if {"-h", "-help", "--help"} & set(argv):
-        print(__doc__)
-        sys.exit(0)
+    show_help(argv, __doc__)
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        fail(error)
 
 
 def console():

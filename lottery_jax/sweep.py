@@ -10,7 +10,6 @@ lottery_jax/sweeps.py. The same command goes on where it was.
 """
 
 import json
-import runpy
 import sys
 from pathlib import Path
 
@@ -19,7 +18,9 @@ from absl import app, flags
 
 from lottery_jax import hosts, sweeps
 from lottery_jax import main as launcher
-from lottery_jax.errors import LotteryError, nearest
+from lottery_jax.commands import fail, show_help
+from lottery_jax.config import load_function
+from lottery_jax.errors import LotteryError
 from lottery_jax.reporting import progress
 
 SWEEP = flags.DEFINE_string("sweep", None, "File with get_sweep().")
@@ -41,7 +42,7 @@ def main(argv: list[str]):
             json.loads(OPTIONS.value),
         )
     except (LotteryError, OSError) as error:
-        launcher.fail(error)
+        fail(error)
     except KeyboardInterrupt:
         progress.say("stopped; whole rounds are kept, the same command goes on")
         sys.exit(130)
@@ -63,13 +64,7 @@ def load_sweep(path: str) -> list[dict]:
     Raises:
       LotteryError: no such file, no such function, something else than dicts.
     """
-    if not Path(path).is_file():
-        known = map(str, Path(path).parent.glob("*.py"))
-        raise LotteryError(f"no sweep file {path}; {nearest(path, known)}")
-    names = runpy.run_path(path)
-    if "get_sweep" not in names:
-        raise LotteryError(f"{path} has no function get_sweep()")
-    found = list(names["get_sweep"]())
+    found = list(load_function(path, "sweep")())
     if not all(isinstance(overrides, dict) for overrides in found):
         raise LotteryError(f"{path}: get_sweep() must return a list of dicts")
     return found
@@ -77,20 +72,18 @@ def load_sweep(path: str) -> list[dict]:
 
 def parse_flags(argv: list[str]) -> list[str]:
     """The launcher's, and those that a sweep cannot do without."""
-    if {"-h", "-help", "--help"} & set(argv):
-        print(__doc__)
-        sys.exit(0)
+    show_help(argv, __doc__)
     rest = launcher.parse_flags(argv)
     for flag in (SWEEP, launcher.WORKDIR):
         if flag.value is None:
-            launcher.fail(LotteryError(f"no --{flag.name}"))
+            fail(LotteryError(f"no --{flag.name}"))
     if launcher.DISTRIBUTED.value or launcher.COORDINATOR.value:
         problem = "a sweep is one process, or --cluster's jobs"
-        launcher.fail(LotteryError(f"--distributed, --coordinator: {problem}"))
+        fail(LotteryError(f"--distributed, --coordinator: {problem}"))
     try:
         json.loads(OPTIONS.value)
     except ValueError as error:
-        launcher.fail(LotteryError(f"--cluster_options: {error}"))
+        fail(LotteryError(f"--cluster_options: {error}"))
     return rest
 
 

@@ -29,7 +29,7 @@ FLOORS = [
     ("programs",),
     ("assembly", "own_network"),
     ("experiment", "run_tickets"),
-    ("sweeps",),
+    ("commands", "sweeps"),
     ("main", "report", "sweep"),
 ]
 

@@ -19,7 +19,7 @@ import pytest
 import lottery_jax
 from lottery_jax import assembly, experiment, main, rng, tasks, validation
 from lottery_jax import config as configs
-from lottery_jax.algorithms.imp import layer_fractions
+from lottery_jax.algorithms.imp import REWIND_POINT, layer_fractions
 from lottery_jax.algorithms.supermask import CERTAIN, masked_model
 from lottery_jax.analysis import columns
 from lottery_jax.data import DATASETS, Raw
@@ -70,7 +70,7 @@ def no_training(monkeypatch):
             ends = {f"{split}_loss": jnp.ones(len(steps)) for split in SPLITS}
             ends |= {"early_stop_test_loss": ends["test_loss"]}
             ends |= {"early_stop_step": steps[:, -1]}
-            snapshots = dict.fromkeys(build.keywords.get("snapshots") or {}, final)
+            snapshots = {REWIND_POINT: final}
             return Trained(final, final, snapshots, {"step": steps, **losses}, ends)
 
         return run

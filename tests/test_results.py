@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import lottery_jax
-from lottery_jax import experiment
+from lottery_jax import assembly, experiment
 from lottery_jax.errors import ConfigError, ResultsError
 from lottery_jax.reporting import environment, files, run_directory
 from tests import helpers
@@ -195,7 +195,7 @@ def test_figures_are_drawn_again_where_they_are_missing(
         with pytest.raises(Killed):
             experiment.run(config(), workdir)
     assert not (workdir / "figures").exists()
-    monkeypatch.setattr(experiment, "make_task", None)
+    monkeypatch.setattr(assembly, "make_task", None)
     experiment.run(config(), workdir)
     assert len(list((workdir / "figures").iterdir())) == 10
 

@@ -678,7 +678,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(rounds, tmp_path, capsys):
         return made._replace(step=step)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(experiment, "make_algorithm", killed)
+        patch.setattr(assembly, "make_algorithm", killed)
         experiment.run(tiny_config(), tmp_path)
     assert results.load_results(tmp_path).summary["round"].max() == 1
     # A bound that cannot be reached is said, and the run goes on.
