@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.algorithms.imp import REWIND_POINT, imp
 from lottery_jax.analysis.certificates import certify
@@ -177,10 +177,7 @@ def find_ticket(
         found.append((_own(info.mask, replicates), certificate))
         rows += _rows(info, evaluate, certificate)
     mask, params = info.mask, masks.apply(info.lanes.params, info.mask)
-    tickets = [
-        Ticket(*jax.tree.map(lambda leaf, i=i: leaf[i], (params, mask)))
-        for i in range(replicates or 1)
-    ]
+    tickets = [Ticket(*stacks.take((params, mask), i)) for i in range(replicates or 1)]
     return Found(
         tickets,
         _own(info.trained.final, replicates),
@@ -279,11 +276,9 @@ def _lanes(train: Train, vectorize: bool) -> Train:
         return jax.jit(jax.vmap(train))
 
     def one_by_one(*lanes):
-        found = [
-            train(*jax.tree.map(lambda leaf, i=i: leaf[i], lanes))
-            for i in range(len(lanes[0]))
-        ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+        return stacks.stack(
+            [train(*stacks.take(lanes, i)) for i in range(len(lanes[0]))]
+        )
 
     return one_by_one
 
@@ -291,8 +286,8 @@ def _lanes(train: Train, vectorize: bool) -> Train:
 def _own(tree, replicates: int | None):
     """Of the tickets, which stand first; without an axis where there is just one."""
     if replicates is None:
-        return jax.tree.map(lambda leaf: leaf[0], tree)
-    return jax.tree.map(lambda leaf: leaf[:replicates], tree)
+        return stacks.take(tree, 0)
+    return stacks.first(tree, replicates)
 
 
 def _check_finite(info: RoundInfo):
@@ -320,7 +315,7 @@ def _rows(info: RoundInfo, evaluate, certificate: dict) -> list[dict]:
         row = {"round": info.round, **label._asdict(), "density": kept / size}
         row |= {"kept": kept, "diverged": [*label] in certificate["diverged"]}
         if evaluate:
-            final = jax.tree.map(lambda leaf, i=i: leaf[i], info.trained.final)
+            final = stacks.take(info.trained.final, i)
             measured = evaluate(final)
             if not isinstance(measured, Mapping):
                 measured = {"value": measured}

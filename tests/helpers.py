@@ -113,10 +113,6 @@ def make_context(seed=0):
     )
 
 
-def stack(*trees):
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
 def assert_trees_equal(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 

@@ -16,7 +16,7 @@ PACKAGE = helpers.REPOSITORY / "lottery_jax"
 
 # From the cellar to the roof: a module may import from its own floor and below.
 FLOORS = [
-    ("types", "errors", "rng", "cache", "hosts"),
+    ("types", "errors", "rng", "stacks", "cache", "hosts"),
     ("data",),
     ("models",),
     ("tickets",),

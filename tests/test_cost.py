@@ -7,6 +7,7 @@ import pytest
 
 from lottery_jax.analysis import cost
 from lottery_jax.models import MODELS
+from lottery_jax.stacks import stack
 from lottery_jax.tickets import masks
 from tests import helpers
 
@@ -31,7 +32,7 @@ def test_live_weights_of_a_dense_network(density):
     for seed in range(3):
         params, _ = model.init(jax.random.key(seed))
         several.append(helpers.random_mask(params, seed, density))
-    found = cost.measure(model, helpers.stack(*several), (20,))
+    found = cost.measure(model, stack(several), (20,))
     expected = [walk(mask) for mask in several]
     np.testing.assert_array_equal(found["live_weights"], expected)
     np.testing.assert_array_equal(found["flops"], 2 * np.array(expected))
@@ -46,7 +47,7 @@ def test_an_input_needs_no_weight_for_a_unit_to_live():
     params, _ = model.init(jax.random.key(0))
     mask = masks.full(params)
     mask["dense_0"]["kernel"] = mask["dense_0"]["kernel"].at[:, 0].set(False)
-    found = cost.measure(model, helpers.stack(mask), (3,))
+    found = cost.measure(model, stack([mask]), (3,))
     assert found["live_weights"] == [9 + 8]
 
 
@@ -64,11 +65,11 @@ def test_work_of_lenet_5():
     }
     dense = 400 * 120 + 120 * 84 + 84 * 10
     full = 150 * 28 * 28 + 2400 * 100 + dense
-    found = cost.measure(model, helpers.stack(mask), (28, 28, 1))
+    found = cost.measure(model, stack([mask]), (28, 28, 1))
     assert found["flops"] == [2 * full]
     assert found["live_weights"] == [150 + 2400 + dense]
     mask["conv_1"]["kernel"] = mask["conv_1"]["kernel"].at[:, :, 0].set(False)
-    found = cost.measure(model, helpers.stack(mask), (28, 28, 1))
+    found = cost.measure(model, stack([mask]), (28, 28, 1))
     assert found["live_weights"] == [125 + 2000 + dense]
     assert found["flops"] == [2 * (125 * 28 * 28 + 2000 * 100 + dense)]
 
@@ -80,7 +81,7 @@ def test_nothing_over_or_underflows():
     for density, least in ((1.0, 1.0), (0.02, 0.5)):
         mask = helpers.random_mask(params, 0, density)
         kept = sum(masks.num_kept(mask, model.prunable(params)).values())
-        found = cost.measure(model, helpers.stack(mask), (32, 32, 3))["live_weights"][0]
+        found = cost.measure(model, stack([mask]), (32, 32, 3))["live_weights"][0]
         assert least * kept <= found <= kept
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lottery_jax import stacks
 from lottery_jax.tickets import genetics, masks
 
 FITNESS = jnp.array([2.27, 2.30, 2.50, 2.80, 3.30])
@@ -139,7 +140,7 @@ def test_exactly_one_bit_is_flipped_and_any():
 @pytest.mark.parametrize("num", [0, 3, 10_000])
 def test_swapping_keeps_the_density(num):
     mask = sizes_to(lambda shape: jnp.arange(np.prod(shape)).reshape(shape) % 4 == 0)
-    one = genetics.take(mask, 7)
+    one = stacks.take(mask, 7)
     found = genetics.swap(jax.random.key(1), one, PRUNABLE, num)
     before, after = (
         np.concatenate([tree["a"]["kernel"].ravel(), tree["b"]["kernel"].ravel()])
@@ -153,7 +154,7 @@ def test_swapping_keeps_the_density(num):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_first_masks_have_their_density(shared):
-    shapes = genetics.take(sizes_to(jnp.zeros), 0)
+    shapes = stacks.take(sizes_to(jnp.zeros), 0)
     found = genetics.random_masks(
         jax.random.key(0), shapes, PRUNABLE, 50, 0.3, shared=shared
     )

@@ -13,6 +13,7 @@ from lottery_jax.algorithms.gradual import as_published, prune_gradually, stop
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
+from lottery_jax.stacks import take
 from lottery_jax.tickets import masks, schedules, selection
 from lottery_jax.types import Trained
 from tests import helpers
@@ -45,10 +46,6 @@ def rounds():
 
 def lanes_of(info, name):
     return [i for i, label in enumerate(info.labels) if label.lane == name]
-
-
-def take(tree, index):
-    return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 # --- the schedule

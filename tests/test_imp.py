@@ -11,6 +11,7 @@ from lottery_jax import rng
 from lottery_jax.algorithms.imp import imp, layer_fractions
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
+from lottery_jax.stacks import take
 from lottery_jax.tickets import CONTROLS, REWINDS, SCORES, masks
 from tests import helpers
 
@@ -28,10 +29,6 @@ def run_rounds(config, rounds=None):
 
 def lanes_of(info, name):
     return [i for i, label in enumerate(info.labels) if label.lane == name]
-
-
-def take(tree, index):
-    return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def test_masks_follow_the_ladder_and_shrink():

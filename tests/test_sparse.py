@@ -13,6 +13,7 @@ from lottery_jax import experiment
 from lottery_jax.errors import ConfigError
 from lottery_jax.models import MODELS, from_linen
 from lottery_jax.reporting import results
+from lottery_jax.stacks import stack
 from lottery_jax.tickets import masks
 from lottery_jax.training import execution, lanes, loop, optimizers, sparse
 from tests import helpers
@@ -129,7 +130,7 @@ def uneven_lanes(task, density, num=3):
         mask["dense_1"]["kernel"] = second.at[:, 0].set(False)
         mask["dense_0"]["kernel"] = mask["dense_0"]["kernel"].at[1].set(False)
         made.append(helpers.make_lane(params, mask, seed, 0.01))
-    return helpers.stack(*made)
+    return stack(made)
 
 
 def room_for(lane, task):

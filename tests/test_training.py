@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from lottery_jax.models import MODELS, from_linen
+from lottery_jax.stacks import stack
 from lottery_jax.tickets import masks
 from lottery_jax.training import lanes, loop, losses, optimizers
 from lottery_jax.types import Dataset, Split, Task
@@ -323,9 +324,9 @@ def test_a_diverging_lane_leaves_the_others_alone():
     bad = helpers.make_lane(params, learning_rate=1e30)
     for plan in (lanes.Plan("vmap"), lanes.Plan("map")):
         run = lanes.make_runner(train, splits(task), plan, jax.devices())
-        trained = run(helpers.stack(good, bad), grid(0, 10, STEPS))
+        trained = run(stack([good, bad]), grid(0, 10, STEPS))
         assert np.isnan(trained.summary["test_loss"][1])
-        alone = run(helpers.stack(good, good), grid(0, 10, STEPS))
+        alone = run(stack([good, good]), grid(0, 10, STEPS))
         np.testing.assert_array_equal(
             trained.summary["test_loss"][0], alone.summary["test_loss"][0]
         )
@@ -351,7 +352,7 @@ def test_every_plan_gives_the_same_numbers(plan, devices):
     train = build(task)
     several = some_lanes(task, 5)
     run = lanes.make_runner(train, splits(task), plan, jax.devices()[:devices])
-    trained = run(helpers.stack(*several), grid(0, 10, STEPS))
+    trained = run(stack(several), grid(0, 10, STEPS))
     single = jax.jit(train)
     for i, lane in enumerate(several):
         alone = single(lane, splits(task), grid(0, 10, STEPS))
@@ -368,8 +369,8 @@ def test_two_runs_are_one_stacked_run():
     task = helpers.random_task()
     run = lanes.make_runner(build(task), splits(task), lanes.Plan("map"), jax.devices())
     several = some_lanes(task, 6)
-    whole = run(helpers.stack(*several), grid(0, STEPS))
-    parts = [run(helpers.stack(*several[i : i + 2]), grid(0, STEPS)) for i in (0, 2, 4)]
+    whole = run(stack(several), grid(0, STEPS))
+    parts = [run(stack(several[i : i + 2]), grid(0, STEPS)) for i in (0, 2, 4)]
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     helpers.assert_trees_equal(whole.final, joined.final)
     first = jax.tree.map(lambda leaf: leaf[0], whole.final)
@@ -378,7 +379,7 @@ def test_two_runs_are_one_stacked_run():
 
 def test_auto_chooses_a_plan_that_runs():
     task = helpers.random_task()
-    stacked = helpers.stack(*some_lanes(task, 3))
+    stacked = stack(some_lanes(task, 3))
     trial = lanes.trial_data(splits(task), BATCH)
     assert [len(split.x) for split in trial] == [64, 1, 1]
     plan = lanes.choose(build(task), splits(task), trial, stacked, jax.devices())
@@ -388,7 +389,7 @@ def test_auto_chooses_a_plan_that_runs():
 def test_auto_leaves_out_what_memory_does_not_hold(monkeypatch):
     """One byte holds one lane at a time at most; a full device ends the search."""
     task = helpers.random_task()
-    stacked = helpers.stack(*some_lanes(task, 40))
+    stacked = stack(some_lanes(task, 40))
     tried = []
 
     def make_runner(train, data, plan, devices):
@@ -410,7 +411,7 @@ def test_auto_leaves_out_what_memory_does_not_hold(monkeypatch):
 def test_step_seconds_leaves_out_what_is_no_step():
     """Of runs that wait 0.2 s and 1 ms a step, only the steps count."""
     task = helpers.random_task()
-    stacked = helpers.stack(*some_lanes(task, 1))
+    stacked = stack(some_lanes(task, 1))
 
     def slow(lane, data, grid):
         def wait(steps):

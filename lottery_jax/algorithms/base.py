@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.errors import ScoreError
 from lottery_jax.tickets.controls import CONTROLS
 from lottery_jax.tickets.schedules import Ladder
@@ -50,12 +50,18 @@ class Label(NamedTuple):
     replicate: int
 
 
+def draws(controls: Mapping[str, int]) -> list[tuple[str, int]]:
+    """(name, sample) of the controls of a ticket, in the order of their lanes."""
+    return [
+        (name, sample) for name, number in controls.items() for sample in range(number)
+    ]
+
+
 def label_lanes(controls: Mapping[str, int], replicates: int) -> list[Label]:
     """Labels of tickets and controls: the ticket's lanes stand first."""
     return [
         Label(name, sample, replicate)
-        for name, samples in {"ticket": 1, **controls}.items()
-        for sample in range(samples)
+        for name, sample in [("ticket", 0), *draws(controls)]
         for replicate in range(replicates)
     ]
 
@@ -69,14 +75,21 @@ def control_key(key: Key, name: str, sample: int) -> Key:
     return jax.random.fold_in(own, sample)
 
 
+def draw_controls(
+    context: Context, controls: Mapping[str, int]
+) -> dict[tuple[str, int], Lane]:
+    """(name, sample) -> lane, of all `draws`."""
+    return {
+        (name, sample): CONTROLS[name](
+            context._replace(key=control_key(context.key, name, sample))
+        )
+        for name, sample in draws(controls)
+    }
+
+
 def with_controls(context: Context, controls: Mapping[str, int]) -> Lane:
     """The ticket, `context.lane`, and its controls: [lanes of a replicate, ...]."""
-    lanes = [context.lane]
-    for name, samples in controls.items():
-        for sample in range(samples):
-            own = control_key(context.key, name, sample)
-            lanes.append(CONTROLS[name](context._replace(key=own)))
-    return stack(lanes)
+    return stacks.stack([context.lane, *draw_controls(context, controls).values()])
 
 
 def make_hypers(
@@ -90,17 +103,6 @@ def make_hypers(
     }
 
 
-def stack(trees: list) -> Any:
-    """Pytrees of one structure along a new first axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-@jax.jit
-def concatenate(*trees) -> Any:
-    """Pytrees of one structure along their first axis."""
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
-
-
 def join_lanes(
     rows: Sequence[tuple[str, int, Lane]], replicates: int
 ) -> tuple[Lane, list[Label]]:
@@ -110,7 +112,7 @@ def join_lanes(
         for name, sample, _ in rows
         for replicate in range(replicates)
     ]
-    return concatenate(*(lane for _, _, lane in rows)), labels
+    return stacks.concatenate(*(lane for _, _, lane in rows)), labels
 
 
 def flatten_lanes(lanes: Lane) -> Lane:

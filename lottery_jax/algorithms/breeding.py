@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lottery_jax import stacks
 from lottery_jax.tickets import genetics
 from lottery_jax.tickets.layers import layers_of
 from lottery_jax.types import Key, Mask, Model, Params
@@ -128,14 +129,14 @@ def make_breeding(model: Model, settings: Settings) -> Breeding:
         other = jnp.roll(one, -1)
         if settings.pairs == "random":
             other = choose(others, fitness, num, settings.tournament)
-        pair = genetics.take(genomes, one), genetics.take(genomes, other)
+        pair = stacks.take(genomes, one), stacks.take(genomes, other)
         child = genetics.crossover(
             mix, *pair, settings.crossover, coupled=settings.coupled
         )
         child = mutate(mutations, Genome(*child))
         if settings.migrants:
-            stay = genetics.take(child, jnp.arange(num - settings.migrants))
-            child = genetics.concatenate(stay, newcomers(fresh, settings.migrants))
+            stay = stacks.take(child, jnp.arange(num - settings.migrants))
+            child = stacks.concatenate(stay, newcomers(fresh, settings.migrants))
         return child
 
     def mutate(keys, children: Genome) -> Genome:

@@ -22,20 +22,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
     Algorithm,
     Grid,
     MakeRun,
     RoundInfo,
     check_scores,
-    concatenate,
     control_key,
+    draw_controls,
+    draws,
     join_lanes,
     make_hypers,
     make_truths,
     scoring_batches,
-    with_controls,
 )
 from lottery_jax.algorithms.budgets import make_budget
 from lottery_jax.algorithms.methods import CLEAN, METHODS, Method, Strand, checked
@@ -227,18 +227,14 @@ def compare(
         return jax.vmap(one)(parts, learned)
 
     @jax.jit
-    def beside(lane: Lane, parts: dict) -> list[Lane]:
-        """The controls of tickets [R, ...], in the order of `controls`."""
+    def beside(lane: Lane, parts: dict) -> dict[tuple[str, int], Lane]:
+        """The controls of tickets, lanes [R, ...]."""
 
         def one(lane, parts):
             own = context(parts)._replace(mask=lane.mask, lane=lane)
-            return with_controls(own, controls)
+            return draw_controls(own, controls)
 
-        drawn = jax.vmap(one, out_axes=1)(lane, parts)
-        number = 1 + sum(controls.values())
-        return [
-            jax.tree.map(lambda leaf, at=at: leaf[at], drawn) for at in range(1, number)
-        ]
+        return jax.vmap(one)(lane, parts)
 
     def prepare(state: CompareState, number: int):
         """Lanes [N, ...] with their labels; those of strands [R, ...]; a table."""
@@ -270,10 +266,10 @@ def compare(
                 continue
             ticket_lanes.append((strand.name, 0, lane))
             parts = contexts(state, strand, "control", final, mask)
-            drawn = iter(beside(lane, parts))
-            for control, samples in controls.items():
-                for sample in range(samples):
-                    more.append((f"{strand.name}/{control}", sample, next(drawn)))
+            drawn = beside(lane, parts)
+            for control, sample in draws(controls):
+                name = f"{strand.name}/{control}"
+                more.append((name, sample, drawn[control, sample]))
         return join_lanes([*ticket_lanes, *more], replicates), found, table
 
     def dense_round(state: CompareState):
@@ -296,10 +292,11 @@ def compare(
             lanes, labels = dense_round(state)
             trained = runs[CLEAN](lanes, steps)
             dense = {
-                data: first(
-                    (
-                        trained if data == CLEAN else runs[data](first(lanes), steps)
-                    ).final
+                data: stacks.first(
+                    trained.final
+                    if data == CLEAN
+                    else runs[data](stacks.first(lanes, replicates), steps).final,
+                    replicates,
                 )
                 for data in state.dense
             }
@@ -321,8 +318,10 @@ def compare(
                 if data != CLEAN:
                     final = runs[data](found[name], steps).final
                 tickets_state[name] = final, found[name].mask
-            old_mask = concatenate(*(scored(state, strand)[1] for strand in tickets))
-            rewound = concatenate(*(begin(state, strand) for strand in tickets))
+            old_mask = stacks.concatenate(
+                *(scored(state, strand)[1] for strand in tickets)
+            )
+            rewound = stacks.concatenate(*(begin(state, strand) for strand in tickets))
         info = RoundInfo(
             round=number,
             density=budget.total(number) / budget.total(0),
@@ -343,8 +342,5 @@ def compare(
             round=state.round + 1, dense=dense, tickets=tickets_state
         )
         return after, info
-
-    def first(tree):
-        return jax.tree.map(lambda leaf: leaf[:replicates], tree)
 
     return Algorithm(init, step, budget.ladder)

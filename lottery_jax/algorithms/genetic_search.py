@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lottery_jax import stacks
 from lottery_jax.algorithms import fronts
 from lottery_jax.algorithms.bounds import Admitted, Bound, admit
 from lottery_jax.algorithms.fronts import Front
@@ -216,7 +217,7 @@ def make_steps(layout: Layout, settings: Settings) -> Steps:
         groups = (born, mutated, come)
         new = jnp.concatenate([group.bits for group in groups])
         there = jnp.concatenate([there, changed, jnp.ones(num.migrants, bool)])
-        found = genetics.concatenate(*(group.scores for group in groups))
+        found = stacks.concatenate(*(group.scores for group in groups))
         number = search.generation + 1
         accuracy = jnp.where(there, found["accuracy"], -1)
         front = fronts.join(search.front, new, accuracy, number)

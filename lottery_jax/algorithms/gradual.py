@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
     Algorithm,
     Grid,
@@ -241,9 +241,9 @@ def gradual(
         lanes = prepare(state, final, plan[-1])
         found, told, trained = lanes.mask, labels, run(lanes, evaluations)
         if number:
-            own = _first(lanes.mask, replicates)
-            pruning = pruning._replace(hypers=_first(lanes.hypers, replicates))
-            lanes, trained, found = _join(
+            own = stacks.first(lanes.mask, replicates)
+            pruning = pruning._replace(hypers=stacks.first(lanes.hypers, replicates))
+            lanes, trained, found = stacks.concatenate(
                 (lanes, trained, found), (pruning, pruned, own)
             )
             told = labels + pruned_labels
@@ -268,15 +268,6 @@ def gradual(
         return state._replace(round=state.round + 1), info
 
     return Algorithm(init, step, [plan[-1] for plan in plans])
-
-
-def _first(tree, num: int):
-    return jax.tree.map(lambda leaf: leaf[:num], tree)
-
-
-def _join(one, other):
-    """Along the lane axis."""
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, other)
 
 
 def as_published(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
     Algorithm,
     Grid,
@@ -258,9 +258,9 @@ def imp(
     @jax.jit
     def advance(state: ImpState, lanes: Lane, trained: Trained) -> ImpState:
         """The next state; the ticket's lanes stand first on the lane axis."""
-        start, mask, final, reached = jax.tree.map(
-            lambda leaf: leaf[:replicates],
+        start, mask, final, reached = stacks.first(
             (lanes.params, lanes.mask, trained.final, trained.snapshots[REWIND_POINT]),
+            replicates,
         )
 
         if not pretrain:

@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
     Grid,
     RoundInfo,
-    concatenate,
     control_key,
+    draw_controls,
+    draws,
     join_lanes,
     make_hypers,
-    with_controls,
 )
 from lottery_jax.algorithms.breeding import Genome
 from lottery_jax.tickets import masks, schedules, selection
@@ -128,8 +128,8 @@ def matched(
         return jax.vmap(one)(*pruned, num)
 
     @jax.jit
-    def beside(ticket: Lane, theta: Params, keys: Key) -> tuple[dict, Lane]:
-        """What is drawn, [R, ...] each; the ticket and its controls [lanes, R, ...]."""
+    def beside(ticket: Lane, theta: Params, keys: Key) -> tuple[dict, dict]:
+        """What is drawn, and the controls, lanes [R, ...] each."""
 
         def one(lane, theta, key):
             context = Context(
@@ -143,9 +143,9 @@ def matched(
                 own = lane._replace(params=draw(context._replace(key=weights_key)))
                 own = context._replace(key=mask_key, lane=own)
                 drawn[name] = CONTROLS["random"](own)
-            return drawn, with_controls(context, controls)
+            return drawn, draw_controls(context, controls)
 
-        return jax.vmap(one, out_axes=(0, 1))(ticket, theta, keys)
+        return jax.vmap(one)(ticket, theta, keys)
 
     def num_to_keep(tickets: Genome, level: int) -> np.ndarray:
         """Weights [R] of a level, on the way from all to those of the ticket."""
@@ -163,7 +163,7 @@ def matched(
     ) -> tuple[MatchedState, RoundInfo]:
         theta, order, keys = draw(roots)
         full, num = masks.full(theta), np.full(replicates, size)
-        rows, own = {"dense": Lane(theta, full, order, hypers)}, None
+        rows, own = {"dense": Lane(theta, full, order, hypers)}, {}
         if level:
             num = num_to_keep(tickets, level)
             rows = {"imp": Lane(theta, largest(state.pruned, num), order, hypers)}
@@ -176,22 +176,19 @@ def matched(
         # Apart from the lanes that it certifies; of what is drawn there is no other.
         origin = {"ticket": tickets.weights, "dense": theta}
         origin |= {"imp": theta, "one_shot": theta}
-        rewound = concatenate(
+        rewound = stacks.concatenate(
             *(origin.get(name, lane.params) for name, lane in rows.items())
         )
         old = [state.pruned.mask if name == "imp" else full for name in rows]
         every = [(name, 0, lane) for name, lane in rows.items()]
-        draws = [(name, i) for name, number in controls.items() for i in range(number)]
-        for place, (name, sample) in enumerate(draws if own else (), 1):
-            lane = jax.tree.map(lambda leaf, at=place: leaf[at], own)
-            every.append((name, sample, lane))
+        every += [(*draw, own[draw]) for draw in draws(controls) if draw in own]
         lanes, labels = join_lanes(every, replicates)
         trained = run(lanes, steps)
 
         def final(name):
             first = list(rows).index(name) * replicates
             own = slice(first, first + replicates)
-            return jax.tree.map(lambda leaf: leaf[own], trained.final)
+            return stacks.take(trained.final, own)
 
         if level:
             after = state._replace(pruned=Genome(final("imp"), rows["imp"].mask))
@@ -204,7 +201,7 @@ def matched(
             round=level, density=float(num.mean() / size),
             num_keep={"all": np.tile(num, len(labels) // replicates)}, groups=groups,
             prunable=prunable, labels=labels, lanes=lanes, rewound=rewound,
-            old_mask=concatenate(*old), trained=trained, start=0,
+            old_mask=stacks.concatenate(*old), trained=trained, start=0,
         )  # fmt: skip
         return after, info
 

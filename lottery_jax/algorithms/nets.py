@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
     Algorithm,
     Grid,
@@ -220,10 +220,10 @@ def nets(
             old = state.genomes, state.measured
             new = newcomers, found
             genomes, found = jax.vmap(
-                lambda old, new, at: genetics.concatenate(genetics.take(old, at), new)
+                lambda old, new, at: stacks.concatenate(stacks.take(old, at), new)
             )(old, new, stay)
         first = jax.vmap(lambda fitness: genetics.best(1, fitness)[0])(found["fitness"])
-        top, values = jax.vmap(genetics.take)((genomes, found), first)
+        top, values = jax.vmap(stacks.take)((genomes, found), first)
         better = values["fitness"] < state.found["fitness"]
         if forget_last:
             better &= state.round < generations

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
     Algorithm,
     Grid,
@@ -28,7 +28,6 @@ from lottery_jax.algorithms.base import (
     RoundInfo,
     RoundState,
     flatten_lanes,
-    stack,
 )
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks, selection
@@ -126,7 +125,7 @@ def sample_complexity(
                         "samples": jnp.int32(number),
                     }
                     lanes.append(Lane(start, mask, samples_key, hypers))
-            return stack(lanes)
+            return stacks.stack(lanes)
 
         return flatten_lanes(jax.vmap(one, out_axes=1)(jnp.arange(replicates)))
 
@@ -146,9 +145,7 @@ def sample_complexity(
             labels=labels,
             lanes=lanes,
             rewound=None,
-            old_mask=masks.full(
-                jax.tree.map(lambda leaf: leaf[: len(labels) // 2], lanes.mask)
-            ),
+            old_mask=masks.full(stacks.first(lanes.mask, len(labels) // 2)),
             trained=trained._replace(summary=summary),
             start=0,
         )

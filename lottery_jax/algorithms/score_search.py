@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lottery_jax import stacks
 from lottery_jax.algorithms.base import MakeRun
 from lottery_jax.algorithms.methods import RULES, Strand
 from lottery_jax.errors import ScoreError
@@ -122,14 +123,12 @@ def make_learn(
                 )
                 for strand in own
             ]  # fmt: skip
-            lanes = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *lanes)
+            lanes = stacks.concatenate(*lanes)
             trained = runs[program](lanes, grid)
             for place, strand in enumerate(own):
                 at = slice(place * len(order), (place + 1) * len(order))
                 check_learned(strand.name, round, trained.summary["broken"][at])
-                found[strand.name] = jax.tree.map(
-                    lambda leaf, at=at: leaf[at], trained.final["scores"]
-                )
+                found[strand.name] = stacks.take(trained.final["scores"], at)
                 history = {name: x[at] for name, x in trained.history.items()}
                 tables.append(rows(strand.name, jax.device_get(history)))
         for strand in turned:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms import fronts, genetic_search
 from lottery_jax.algorithms.base import (
     Algorithm,
@@ -293,7 +293,7 @@ def strong_tickets(
             labels=labels,
             lanes=lanes,
             rewound=drawn(roots),
-            old_mask=jax.tree.map(lambda leaf: leaf[:replicates], everything),
+            old_mask=stacks.first(everything, replicates),
             trained=Trained(final, final, {}, history, summary),
             start=before,
             in_generations=True,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
     Algorithm,
     Grid,
@@ -25,7 +25,6 @@ from lottery_jax.algorithms.base import (
     flatten_lanes,
     label_lanes,
     make_hypers,
-    stack,
 )
 from lottery_jax.errors import ConfigError
 from lottery_jax.tickets import masks
@@ -150,7 +149,7 @@ def supermask(
             logits = jax.tree.map(lambda leaf: jnp.full_like(leaf, logit), theta)
             none = jax.tree.map(jnp.logical_not, mask)
             hypers = make_hypers(learning_rate)
-            return stack(
+            return stacks.stack(
                 [
                     Lane(
                         {"logits": logits, "weights": weights},
@@ -206,7 +205,7 @@ def supermask(
             # No weight is trained, and the certificate says whether that is so.
             lanes=lanes._replace(params=weights, mask=lanes.mask["weights"]),
             rewound=None,
-            old_mask=jax.tree.map(lambda leaf: _ones(leaf[:replicates]), weights),
+            old_mask=stacks.first(jax.tree.map(_ones, weights), replicates),
             trained=trained._replace(
                 final=trained.final["weights"],
                 best=trained.best["weights"],

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lottery_jax import rng
+from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
     Algorithm,
     Grid,
@@ -22,7 +22,6 @@ from lottery_jax.algorithms.base import (
     RoundState,
     control_key,
     make_hypers,
-    stack,
 )
 from lottery_jax.errors import ConfigError
 from lottery_jax.models.cascade import Layout, layout, stage_paths, with_stages
@@ -124,7 +123,7 @@ def topologies(
             ]
             mask = with_stages(masks.full(theta), places)
             order = rng.stream(state.roots, "order", replicate, state.round)
-            return stack(
+            return stacks.stack(
                 [
                     Lane(params, mask, order, hypers)
                     for params in (with_stages(theta, kernels), theta)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lottery_jax import stacks
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.algorithms.methods import MAY_AGREE
 from lottery_jax.errors import CertificateError
@@ -149,9 +150,6 @@ def _measure(
         leaves = jax.tree.leaves(differing)
         return sum(jnp.sum(leaf, axis=range(1, leaf.ndim)) for leaf in leaves)
 
-    def first(tree):
-        return jax.tree.map(lambda leaf: leaf[:tickets], tree)
-
     def unlike(leaf, other):
         """Entries whose bits differ; so NaN equals NaN."""
         if leaf.dtype == jnp.float32:
@@ -170,8 +168,8 @@ def _measure(
         count(jax.tree.map(lambda out, x, at: out & (x != at), outside, tree, frozen))
         for tree in (trained.final, trained.best)
     )
-    mask = first(lanes.mask)
-    start = first(lanes.params)
+    mask = stacks.first(lanes.mask, tickets)
+    start = stacks.first(lanes.params, tickets)
     moved = jax.tree.map(
         unlike,
         masks.apply(start, mask),

@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 
+from lottery_jax import stacks
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.analysis import connectivity, cost, movement, recovery, untrained
 from lottery_jax.tickets import masks
@@ -34,19 +35,19 @@ def of_round(
         return [i for i in range(info.num_tickets, num) if names[i] == control]
 
     def final(i):
-        return jax.tree.map(lambda leaf: leaf[i], info.trained.final)
+        return stacks.take(info.trained.final, i)
 
     def collect(lanes, measure):
         """`measure(own weights, the ticket's, its mask)` of each of the lanes."""
         for i in lanes:
             ticket = ticket_of[i]
-            mask = jax.tree.map(lambda leaf, at=ticket: leaf[at], info.mask)
+            mask = stacks.take(info.mask, ticket)
             for name, value in measure(final(i), final(ticket), mask).items():
                 columns.setdefault(name, np.full(num, np.nan))[i] = value
 
     if info.trained_before is not None:
         tickets = range(info.num_tickets)
-        mask = jax.tree.map(lambda leaf: leaf[: len(tickets)], info.mask)
+        mask = stacks.first(info.mask, len(tickets))
         names = masks.prunable_names(info.prunable)
         trees = [
             {name: masks.named_leaves(tree)[name] for name in names}
@@ -59,7 +60,7 @@ def of_round(
             before = info.trained_before[1]
             columns["level_barrier"] = np.full(num, np.nan)
             for i in tickets:
-                last = jax.tree.map(lambda leaf, i=i: leaf[i], before)
+                last = stacks.take(before, i)
                 columns["level_barrier"][i] = _barrier(task, last, final(i))
     if info.truth is not None:
         columns |= recovery.measure(task, info)

@@ -94,16 +94,6 @@ def best(num: int, fitness: jax.Array, *others: jax.Array) -> jax.Array:
     return jnp.lexsort(keys[::-1])[:num]
 
 
-def take(population, indices: jax.Array):
-    """The candidates at these places."""
-    return jax.tree.map(lambda leaf: leaf[indices], population)
-
-
-def concatenate(*populations):
-    """All candidates of several populations: migrants beside children, for one."""
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *populations)
-
-
 def random_masks(
     key: Key,
     params: Params,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from lottery_jax import stacks
 from lottery_jax.training.lanes import Run
 from lottery_jax.types import Lane, Trained
 
@@ -144,13 +145,11 @@ def _train(calls: dict[Member, tuple[Run, Lane, jax.Array]]) -> dict:
     stacked = [lanes for _, lanes, _ in calls.values()]
     found, start = {}, 0
     try:
-        lanes = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *stacked)
+        lanes = stacks.concatenate(*stacked)
         trained = jax.block_until_ready(run(lanes, grid))
         for member, own in zip(calls, stacked, strict=True):
             end = start + len(own.key)
-            found[member] = jax.tree.map(
-                lambda leaf, a=start, b=end: leaf[a:b], trained
-            )
+            found[member] = stacks.take(trained, slice(start, end))
             start = end
     except BaseException as error:  # or the others would wait for ever
         return dict.fromkeys(calls, error)
