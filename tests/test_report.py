@@ -68,6 +68,8 @@ def test_it_says_what_ran(page, runs):
     assert page.count("<h2>") == 2
     assert "mlp 16 on digits" in page and "mlp 20 on moons" in page
     assert "2 runs side by side" in page
+    assert "fields that differ: 1<" in page
+    assert "<td>train.learning_rate</td><td>0.0012</td><td>0.01</td>" in page
     assert page.count("3 of 3") == 3
     assert "A &lt;ticket&gt; is as good." in page
     verdict = re.search(r'<td class="(\w+)">', page)

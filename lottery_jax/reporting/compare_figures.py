@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from lottery_jax.analysis import sanity
-from lottery_jax.reporting import plotting
+from lottery_jax.reporting import mask_learning_figures, plotting
 from lottery_jax.reporting.results import Results
 
 MARKS = {
@@ -14,6 +14,16 @@ MARKS = {
     sanity.BETTER: {"marker": "D", "color": "#009E73"},
     sanity.UNDERPOWERED: {"marker": "o", "color": "0.6", "markerfacecolor": "white"},
 }
+
+
+def of_run(results: Results) -> dict[str, Figure]:
+    """All that there are numbers for."""
+    found = {}
+    if plotting.has(results.summary, "recall"):
+        found["recovery"] = recovery(results)
+    if results.summary.lane.str.contains("/").any():
+        found["checks"] = checks(results)
+    return found | mask_learning_figures.of_run(results)
 
 
 def recovery(results: Results) -> Figure:

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from lottery_jax.analysis import cost as costs
 from lottery_jax.reporting import (
     compare_figures,
-    mask_learning_figures,
     nets_figures,
     plotting,
     search_figures,
@@ -22,23 +21,15 @@ from lottery_jax.reporting import (
 from lottery_jax.reporting.results import Results
 from lottery_jax.reporting.run_directory import new_folder
 
-AXIS_LABELS = {
-    "early_stop_test_accuracy": "test accuracy at early stop (%)",
-    "early_stop_test_loss": "test loss at early stop",
-    "test_accuracy": "test accuracy at the end of training (%)",
-    "test_loss": "test loss at the end of training",
-    "early_stop_step": "early-stop step (optimizer steps)",
-    "reported_test_accuracy": "test accuracy where patience stops (%)",
-    "reported_test_loss": "test loss where patience stops",
-}
-
-
 OWN = {
     "nets": nets_figures.of_run,
     "sample_complexity": theory_figures.of_run,
     "strong_tickets": search_figures.of_strong_tickets,
 }
 """Name of an algorithm -> what draws its figures, where it has others than the rest."""
+
+MORE = {"compare": compare_figures.of_run, "topologies": topology_figures.of_run}
+"""Name of an algorithm -> what draws those that it has beside the rest's."""
 
 
 def draw(results: Results) -> list[Path]:
@@ -47,15 +38,7 @@ def draw(results: Results) -> list[Path]:
     if name in OWN:
         return _save(results, "figures", OWN[name](results))
     suffix = _suffix(results)
-    more = {}
-    if name == "compare":
-        if _has(results.summary, "recall"):
-            more["recovery"] = compare_figures.recovery(results)
-        if results.summary.lane.str.contains("/").any():
-            more["checks"] = compare_figures.checks(results)
-        more |= mask_learning_figures.of_run(results)
-    if name == "topologies":
-        more["topologies"] = topology_figures.topologies(results)
+    more = MORE[name](results) if name in MORE else {}
     if plotting.by_method(results):
         results = plotting.without_checks(results)
     figures = {
@@ -79,15 +62,14 @@ def draw_more(results: Results) -> list[Path]:
         return []
     is_imp = algorithm["name"] == "imp"  # others train and prune in one
     one = not plotting.by_method(results)  # ticket for a replicate
-
+    apart = [x for x in ("distance", "level_barrier") if plotting.has(summary, x)]
     chosen = {
         ticket_figures.degrees: one,
         ticket_figures.layers: one,
         ticket_figures.initial_weights: len(results.weights) > 0,
-        ticket_figures.movement: is_imp and _has(summary, "kept_movement"),
+        ticket_figures.movement: is_imp and plotting.has(summary, "kept_movement"),
         ticket_figures.overlap: one and summary.replicate.nunique() > 1,
-        stability: one
-        and (_has(summary, "distance") or _has(summary, "level_barrier")),
+        stability: one and bool(apart),
         cost: is_imp and algorithm["retrain"],
         boxes: summary.replicate.nunique() > 2 and _starts_dense(summary),
     }
@@ -109,10 +91,6 @@ def _save(results: Results, name: str, figures: dict[str, Figure]) -> list[Path]
             canvas = FigureCanvasPdf(figure)
             canvas.print_pdf(folder / f"{stem}.pdf", metadata={"CreationDate": None})
     return [results.workdir / name / f"{stem}.png" for stem in figures]
-
-
-def _has(rows, column: str) -> bool:
-    return column in rows and bool(rows[column].notna().any())
 
 
 def _starts_dense(summary) -> bool:
@@ -158,7 +136,7 @@ def against_density(results: Results, column: str) -> Figure:
         plotting.level(axes, steps, "end of training: no step was earlier", above=True)
         axes.set_ylim(top=1.08 * steps)
     plotting.density_axis(axes, summary.percent)
-    axes.set_ylabel(AXIS_LABELS.get(column, column))
+    axes.set_ylabel(plotting.AXIS_LABELS[column])
     axes.set_title(plotting.title(results), fontsize=9)
     axes.legend(frameon=False, handlelength=3.5)
     return figure
@@ -262,7 +240,7 @@ def boxes(results: Results) -> Figure:
     axes.set_xticks(range(len(rounds)), [f"{value:.3g}" for value in percent])
     axes.set_xlim(-0.6, len(rounds) - 0.4)
     axes.set_xlabel("percent of weights remaining")
-    axes.set_ylabel(AXIS_LABELS[column])
+    axes.set_ylabel(plotting.AXIS_LABELS[column])
     axes.set_title(plotting.title(results).split(";")[0], fontsize=9)
     axes.legend(frameon=False)
     return figure
@@ -291,7 +269,7 @@ def stability(results: Results) -> Figure:
         label: [
             (lane, column)
             for lane, column in itertools.product(names, columns)
-            if _has(summary[summary.lane == lane], column)
+            if plotting.has(summary[summary.lane == lane], column)
         ]
         for label, columns in quantities.items()
     }
@@ -360,7 +338,7 @@ def cost(results: Results) -> Figure:
     axes.set_xlim(alone.min() / 1.5, found.in_dense.max() * 1.5)
     plotting.plain_log(axes.xaxis)
     axes.set_xlabel("training FLOPs of kept weights, 1 = one dense training")
-    axes.set_ylabel(AXIS_LABELS[column])
+    axes.set_ylabel(plotting.AXIS_LABELS[column])
     axes.set_title(plotting.title(results), fontsize=9)
     axes.legend(frameon=False, handlelength=3.5)
     return figure

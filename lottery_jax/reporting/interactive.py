@@ -11,14 +11,6 @@ from lottery_jax.reporting import interactive_tickets, plotting
 from lottery_jax.reporting.results import Results
 from lottery_jax.reporting.traces import line, percent_ticks
 
-QUANTITIES = {
-    "early_stop_test_accuracy": "test accuracy at early stop (%)",
-    "early_stop_test_loss": "test loss at early stop",
-    "test_accuracy": "test accuracy at the end (%)",
-    "test_loss": "test loss at the end",
-    "early_stop_step": "early-stop step (optimizer steps)",
-}
-
 
 def of_run(results: Results) -> list[dict]:
     """All figures there are numbers for."""
@@ -29,7 +21,7 @@ def of_run(results: Results) -> list[dict]:
     suffix = "accuracy" if "test_accuracy" in summary else "loss"
     found = []
     for quantity in (f"early_stop_test_{suffix}", f"test_{suffix}", "early_stop_step"):
-        if _has(summary, quantity) and summary.percent.nunique() > 1:
+        if plotting.has(summary, quantity) and summary.percent.nunique() > 1:
             found.append(against_density({"": summary}, quantity))
     found.append(curves(results))
     tickets = {} if by_method else interactive_tickets.masks_of(results)
@@ -59,11 +51,10 @@ def of_runs(runs: dict[str, Results]) -> list[dict]:
         for lane in tickets:
             label = name if len(tickets) == 1 else f"{name}: {lane}"
             first[label] = summary[summary.lane == lane]
-    shared = set.intersection(*(set(rows.columns) for rows in first.values()))
     found = [
         against_density(first, quantity)
-        for quantity in QUANTITIES
-        if quantity in shared and all(_has(rows, quantity) for rows in first.values())
+        for quantity in plotting.AXIS_LABELS
+        if all(plotting.has(rows, quantity) for rows in first.values())
     ]
     who = "Tickets of every run. "
     return [figure | {"caption": who + figure["caption"]} for figure in found]
@@ -77,7 +68,7 @@ def against_density(tables: dict[str, pd.DataFrame], quantity: str) -> dict:
         for lane, own in rows.groupby("lane", sort=False):
             look = plotting.style(lane) if not name else plotting.layer_style(place)
             traces += _band(own, "percent", quantity, name or lane, look, scale)
-    label = QUANTITIES[quantity]
+    label = plotting.AXIS_LABELS[quantity]
     return {
         "id": quantity,
         "title": f"{label.split(' (')[0].capitalize()} against density",
@@ -100,7 +91,7 @@ def curves(results: Results) -> dict:
     """Validation during training, a frame for every round."""
     table = results.curves
     quantity = "validation_accuracy"
-    if not _has(table, quantity):
+    if not plotting.has(table, quantity):
         quantity = "validation_loss"
     scale = 100 if quantity.endswith("accuracy") else 1
     percent = 100 * results.summary.groupby("round").density.first()
@@ -187,7 +178,3 @@ def _range(traces: list[dict], scale: float) -> dict:
     means = [np.array(trace["y"], float) for trace in traces if "fill" not in trace]
     found = plotting.limits(means, 100 if scale == 100 else np.inf)
     return {"range": list(found)} if found else {}
-
-
-def _has(rows, column: str) -> bool:
-    return column in rows and bool(rows[column].notna().any())

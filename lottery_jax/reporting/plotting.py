@@ -37,6 +37,17 @@ DROPPED = {"color": "#E69F00", "marker": "s", "linestyle": "--"}
 
 SIZE = (6.4, 4.2)  # inches
 
+AXIS_LABELS = {
+    "early_stop_test_accuracy": "test accuracy at early stop (%)",
+    "early_stop_test_loss": "test loss at early stop",
+    "test_accuracy": "test accuracy at the end of training (%)",
+    "test_loss": "test loss at the end of training",
+    "early_stop_step": "early-stop step (optimizer steps)",
+    "reported_test_accuracy": "test accuracy where patience stops (%)",
+    "reported_test_loss": "test loss where patience stops",
+}
+"""Of columns that are drawn against density."""
+
 
 def by_method(results: Results) -> bool:
     """Whether there are several kinds of tickets in a round, named by their method."""
@@ -148,6 +159,11 @@ def band(axes, rows: pd.DataFrame, x: str, y: str, look: dict, label=None, scale
         at, scale * low, scale * high, alpha=0.18, color=look["color"], linewidth=0
     )
     return scale * mean
+
+
+def has(rows: pd.DataFrame, column: str) -> bool:
+    """Whether a table has numbers in a column."""
+    return column in rows and bool(rows[column].notna().any())
 
 
 LEVEL = {"color": "0.5", "linewidth": 0.8, "linestyle": (0, (6, 4)), "zorder": 0}

@@ -19,7 +19,7 @@ import pandas as pd
 from lottery_jax.analysis import claims
 from lottery_jax.errors import ConfigError, ResultsError
 from lottery_jax.reporting import figures, files, interactive, plotting
-from lottery_jax.reporting.results import Results, load_results
+from lottery_jax.reporting.results import Results, load_results, varied_fields
 from lottery_jax.reporting.run_directory import round_folders
 
 ASSETS = Path(__file__).parent / "assets"
@@ -87,6 +87,7 @@ def to_html(runs: dict[str, Results]) -> str:
         parts = []
         if len(own) > 1:
             parts.append(f"<h3>{len(own)} runs side by side</h3>")
+            parts.append(_differences(own))
             parts.append(_grid(interactive.of_runs(own), f"t{number}", shown))
         for place, (name, results) in enumerate(own.items()):
             parts.append(_section(name, results, f"r{number}_{place}", shown))
@@ -117,6 +118,23 @@ def _name(path: Path, paths: list[Path]) -> str:
     """The directory's, with what is above it where two are called alike."""
     same = [other for other in paths if other.name == path.name]
     return path.name if len(same) < 2 else str(path)
+
+
+def _differences(runs: dict[str, Results]) -> str:
+    """The fields in which the configs of runs differ: a row for every field."""
+    varied = varied_fields({name: run.config for name, run in runs.items()})
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("field", *runs))
+    rows = "".join(
+        f"<tr><td>{html.escape(field)}</td>"
+        + "".join(f"<td>{_cell(own[field])}</td>" for own in varied.values())
+        + "</tr>"
+        for field in next(iter(varied.values()))
+    )
+    num = len(next(iter(varied.values())))
+    return (
+        f"<details><summary>fields that differ: {num}</summary>"
+        f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div></details>'
+    )
 
 
 def _section(name: str, results: Results, prefix: str, shown: list) -> str:

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,19 +94,26 @@ def _table(pattern: Path) -> pd.DataFrame:
     if not found:
         raise ResultsError(f"{pattern} names no run directory with a whole round")
     runs = {path.name: load_results(path) for path in found}
-    fields = {name: dict(_flat(run.config)) for name, run in runs.items()}
+    varied, parts = varied_fields({name: run.config for name, run in runs.items()}), []
+    for name, run in runs.items():
+        own = pd.DataFrame([{"run": name, **varied[name]}] * len(run.summary))
+        parts.append(pd.concat([own, run.summary], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def varied_fields(configs: Mapping[str, dict]) -> dict[str, dict[str, object]]:
+    """Name of a run -> the dotted fields in which the configs differ, with its values.
+
+    None stands for a field that a config has not.
+    """
+    fields = {name: dict(_flat(config)) for name, config in configs.items()}
     every = dict.fromkeys(field for own in fields.values() for field in own)
     varied = [
         field
         for field in every
         if len({repr(own.get(field)) for own in fields.values()}) > 1
     ]
-    parts = []
-    for name, run in runs.items():
-        values = {field: fields[name].get(field) for field in varied}
-        own = pd.DataFrame([{"run": name, **values}] * len(run.summary))
-        parts.append(pd.concat([own, run.summary], axis=1))
-    return pd.concat(parts, ignore_index=True)
+    return {name: {f: own.get(f) for f in varied} for name, own in fields.items()}
 
 
 def _flat(fields: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -13,6 +13,11 @@ from lottery_jax.reporting.results import Results
 COLUMN = "early_stop_test_accuracy"
 
 
+def of_run(results: Results) -> dict[str, Figure]:
+    """The one that such runs have of their own."""
+    return {"topologies": topologies(results)}
+
+
 def topologies(results: Results) -> Figure:
     """Test accuracy of every topology with its 95 % interval: a column per degree.
 
