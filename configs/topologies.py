@@ -10,7 +10,7 @@ An open comparison, not a reproduction: the paper's text and code are not public
 93 to 96 %, dense 97 %: regular topologies alike at one degree, a random mask four
 points worse at degree 2 and no worse from 4 on, three stages better than six and these
 better than twelve; from weights drawn for dense stages 7 to 91 %. Measured in
-docs/results/topologies. Takes three minutes on two cores.
+docs/results/topologies. Takes a minute on two cores.
 
     lottery --config=configs/topologies.py
 """

@@ -157,7 +157,7 @@ def front(
     plotting.fit(axes, heights, 100)
     axes.set_xlim(0, min(axes.get_xlim()[1], 100))
     axes.set_title(title or _title(results), fontsize=9)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
