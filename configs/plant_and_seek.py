@@ -11,7 +11,7 @@ Seven methods at five densities, the last being that of the ticket: at initialis
 `random`, `magnitude`, `snip`, `grasp`, `synflow`, and from density to density `imp` and
 `imp_synflow`. Expect them to train well at densities of 10 % and more, and none to find
 what was planted: at its own density no more than 6 % of it is kept, little more than by
-random masks with layers of the same density. Takes a minute on two cores, `sanity` three.
+random masks with layers as dense. Takes a minute on two cores, `sanity` three.
 
     lottery --config=configs/plant_and_seek.py:circle
 
