@@ -12,8 +12,8 @@ change the ticket: `shuffle`, `reshuffle` (of kept values), `reinit`. The table 
 in `sanity.md`, with intervals and verdicts.
 
 Expect `imp` to depend on weights, places and labels, and what is found before training
-on neither weights nor places down to 5 % (docs/results/sanity_checks). Takes seven
-minutes on two cores.
+on neither weights nor places down to 5 % (docs/results/sanity_checks). Takes three
+to seven minutes on two cores.
 
     lottery --config=configs/sanity_checks.py
 """
