@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 import lottery_jax
 from lottery_jax import assembly, experiment
 from lottery_jax.errors import ConfigError, ResultsError
-from lottery_jax.reporting import environment, files, run_directory
+from lottery_jax.reporting import environment, files, progress, run_directory
 from tests import helpers
 
 
@@ -352,3 +353,36 @@ def events(folder):
             for value in event.summary.value:
                 found[value.tag, event.step] = value.simple_value
     return found
+
+
+@pytest.mark.parametrize(
+    ("num_lanes", "num_rounds", "head", "cell"),
+    [
+        (2, 9, ["round", "density %", "method_0", "method_1"], "50.00 +- 10.00"),
+        (4, 3, ["lane", "100 %", "50 %", "25 %"], "50.00 +- 10.00"),
+        (9, 5, ["lane", "100 %", "50 %", "25 %", "12.5 %", "6.25 %"], " 50.00 "),
+        (9, 9, ["round", "density %", "lane", "mean"], "50.00 +- 10.00"),
+    ],
+)
+def test_the_last_table_breaks_no_word(
+    monkeypatch, capsys, num_lanes, num_rounds, head, cell
+):
+    """In 80 columns: as rounds, as lanes, without deviations, or line by line."""
+    rows = [
+        (i, f"method_{lane}", 0, replicate, 0.5**i, value)
+        for i in range(num_rounds)
+        for lane in range(num_lanes)
+        for replicate, value in enumerate((0.4, 0.5, 0.6))
+    ]
+    names = ["round", "lane", "sample", "replicate", "density"]
+    summary = pd.DataFrame(rows, columns=[*names, "early_stop_test_accuracy"])
+    monkeypatch.setattr(progress.console, "_width", 80)
+    progress.show_end(summary, [], Path("run"))
+    title, _, heads, *lines = capsys.readouterr().out.splitlines()
+    assert [word.strip() for word in heads.split("┃")[1:-1]] == head
+    assert ("deviation" in title) == ("+-" in cell)
+    shown = [line for line in lines if cell in line]
+    assert len(shown) in (num_lanes, num_rounds, num_lanes * num_rounds)
+    assert {name for line in (heads, *lines) for name in line.split()} >= {
+        f"method_{lane}" for lane in range(num_lanes)
+    }

@@ -1,16 +1,13 @@
 """What is printed while a run goes on: one line per round, a table at the end."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-
-MOST_COLUMNS = 5
-"""Lanes that stand side by side in a table; more stand below each other."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -87,42 +84,73 @@ def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
     summary = summary[~of_checks(summary)]
     measured = summary[column].notna().groupby(summary["round"]).transform("any")
     summary = summary[measured] if measured.any() else summary
-    lanes = list(dict.fromkeys(summary.lane))
-    scale = 100 if column.endswith("accuracy") else 1
-    replicates = summary.replicate.nunique()
-    table = Table(
-        title=f"{column}{' in %' if scale == 100 else ''}: mean of {replicates} "
-        f"replicate{'s' if replicates > 1 else ''}"
-        + (" +- standard deviation" if replicates > 1 else "")
-    )
-    means = summary.groupby(["round", "lane", "replicate"])[column].mean()
-    by_cell = means.groupby(["round", "lane"]).agg(["mean", "std"]) * scale
-    densities = 100 * ticket_density(summary)
-
-    def cell(number, lane):
-        if (number, lane) not in by_cell.index:
-            return ""
-        mean, std = by_cell.loc[(number, lane)]
-        return f"{mean:.2f}" + (f" +- {std:.2f}" if replicates > 1 else "")
-
-    if len(lanes) <= MOST_COLUMNS:
-        head = ("round", "density %", *lanes)
-        rows = [
-            (str(number), f"{density:.2f}", *(cell(number, lane) for lane in lanes))
-            for number, density in densities.items()
-        ]
-    else:  # many methods at few densities
-        head = ("lane", *(f"{density:.3g} %" for density in densities))
-        rows = [(lane, *(cell(number, lane) for number in densities.index))
-                for lane in lanes]  # fmt: skip
-    for name in head:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    console.print(_first_that_fits(_tables(summary, column)))
     for path in figures:
         say(f"figure: {path}")
     say(f"tables: lottery_jax.load_results({str(workdir)!r}).summary and .curves")
+
+
+def _tables(summary: pd.DataFrame, column: str) -> Iterator[Table]:
+    """A column by round and lane, in forms from the most readable to the narrowest."""
+    scale = 100 if column.endswith("accuracy") else 1
+    means = summary.groupby(["round", "lane", "replicate"], sort=False)[column].mean()
+    cells = means.groupby(["round", "lane"], sort=False).agg(["mean", "std"]) * scale
+    densities = 100 * ticket_density(summary)
+    lanes, replicates = list(dict.fromkeys(summary.lane)), summary.replicate.nunique()
+    title = f"{column}{' in %' if scale == 100 else ''}: mean of {replicates} "
+    title += f"replicate{'s' if replicates > 1 else ''}"
+    spreads = (True, False) if replicates > 1 else (False,)
+
+    def text(mean, std, spread):
+        return f"{mean:.2f} +- {std:.2f}" if spread else f"{mean:.2f}"
+
+    for spread in spreads:
+        more = " +- standard deviation" * spread
+        shown = {key: text(*cells.loc[key], spread) for key in cells.index}
+        yield _table(
+            title + more,
+            ("round", "density %", *lanes),
+            [
+                (
+                    str(i),
+                    f"{density:.2f}",
+                    *(shown.get((i, name), "") for name in lanes),
+                )
+                for i, density in densities.items()
+            ],
+        )
+        yield _table(
+            title + more,
+            ("lane", *(f"{density:.3g} %" for density in densities)),
+            [
+                (name, *(shown.get((i, name), "") for i in densities.index))
+                for name in lanes
+            ],
+        )
+    rows = [
+        (str(i), f"{densities[i]:.2f}", name, text(mean, std, spreads[0]))
+        for (i, name), (mean, std) in cells.iterrows()
+    ]
+    title += " +- standard deviation" * spreads[0]
+    yield _table(title, ("round", "density %", "lane", "mean"), rows)
+
+
+def _table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    table = Table(title=title)
+    for name in head:
+        table.add_column(name, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _first_that_fits(tables: Iterable[Table]) -> Table:
+    """As it is wide; the last where none fits, cells are folded then."""
+    free = console.options.update(width=10_000)
+    for table in tables:
+        if console.measure(table, options=free).maximum <= console.width:
+            break
+    return table
 
 
 def show_verdicts(verdicts: pd.DataFrame, path: Path):
