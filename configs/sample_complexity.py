@@ -11,8 +11,7 @@ Preset after a colon: `gradient_descent`, no momentum, 1,000 samples and steps: 
 fewer weights a mask keeps, the faster it is there.
 
 Expect that half succeed from 1.2 to 1.4 samples per kept weight on, with the over-wide
-masks too: the mask counts and not the teacher. Takes a minute on two cores, the
-preset a quarter.
+masks too: the mask counts and not the teacher. Takes half a minute on two cores.
 
     lottery --config=configs/sample_complexity.py
 """

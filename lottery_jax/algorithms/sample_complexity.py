@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import optax
+from threadpoolctl import threadpool_limits
 
 from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
@@ -132,7 +133,9 @@ def sample_complexity(
     def step(state: RoundState) -> tuple[RoundState, RoundInfo]:
         number = int(state.round)
         lanes = prepare(state.roots, kept_per_unit[number])
-        trained = run(lanes, jnp.array(grid({}, 0)))
+        # Eigenvalues are LAPACK's, whose threads would wait for those of other lanes.
+        with threadpool_limits(1, "blas"):
+            trained = jax.block_until_ready(run(lanes, jnp.array(grid({}, 0))))
         kernels = masks.named_leaves(lanes.mask)[name]
         effective = jax.vmap(effective_sparsity)(kernels)
         summary = trained.summary | {"effective_sparsity": effective}
