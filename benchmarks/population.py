@@ -26,7 +26,7 @@ import numpy as np
 from absl import app, flags
 
 import lottery_jax
-from lottery_jax import assembly, rng
+from lottery_jax import assembly, programs, rng
 from lottery_jax.models import MODELS
 from lottery_jax.training import losses
 from lottery_jax.types import Dataset, Split
@@ -103,7 +103,8 @@ def start_search(name: str, population: int, workdir: Path) -> Search:
         task = assembly.make_task(config, roots)
     # A trial of sparse execution is remembered there.
     (workdir / "environment.json").write_text("{}")
-    algorithm = assembly.make_algorithm(config, task, workdir)
+    make_run = programs.make_programs(config, task, workdir)
+    algorithm = assembly.make_algorithm(config, task, make_run)
     state = algorithm.init(roots)
     for _ in range(FIRST[name]):
         state, _ = algorithm.step(state)

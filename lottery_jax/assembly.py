@@ -11,14 +11,13 @@ from ml_collections import ConfigDict
 
 from lottery_jax import tasks
 from lottery_jax.algorithms import ALGORITHMS
-from lottery_jax.algorithms.base import Algorithm
+from lottery_jax.algorithms.base import Algorithm, MakeRun
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import FIELDS
 from lottery_jax.programs import make_programs
 from lottery_jax.reporting import results, run_directory
 from lottery_jax.tickets import allocation, masks, planting, targets
 from lottery_jax.training import loop, losses
-from lottery_jax.training.teams import Member
 from lottery_jax.types import Dataset, Model, Task
 
 
@@ -97,11 +96,12 @@ def load_state(config: ConfigDict, workdir: str | os.PathLike) -> tuple[Task, An
     """
     roots = tasks.make_roots(config)
     task = make_task(config, roots)
-    algorithm = make_algorithm(config, task, Path(workdir))
-    return task, run_directory.restore(Path(workdir), like=algorithm.init(roots))
+    make_run = make_programs(config, task, Path(workdir))
+    state = make_algorithm(config, task, make_run).init(roots)
+    return task, run_directory.restore(Path(workdir), like=state)
 
 
-def check_state(config: ConfigDict, task: Task):
+def check_batch_statistics(config: ConfigDict, task: Task):
     """Refuses what has no meaning, or is not written, for batch statistics.
 
     Raises:
@@ -124,10 +124,8 @@ def check_state(config: ConfigDict, task: Task):
             raise ConfigError(field, f"{problem} and networks on a line have none")
 
 
-def make_algorithm(
-    config: ConfigDict, task: Task, workdir: Path, member: Member | None = None
-) -> Algorithm:
-    """The algorithm of the config, over its programs (`programs.make_programs`).
+def make_algorithm(config: ConfigDict, task: Task, make_run: MakeRun) -> Algorithm:
+    """The algorithm of the config, over the programs that `make_run` makes.
 
     Raises:
       ConfigError: a value that does not fit the task.
@@ -138,7 +136,7 @@ def make_algorithm(
     train = config.train
     return ALGORITHMS[options.pop("name")](
         task,
-        make_programs(config, task, workdir, member),
+        make_run,
         functools.partial(loop.evaluation_grid, train.steps, train.eval_every),
         learning_rate=train.learning_rate,
         replicates=config.replicates,

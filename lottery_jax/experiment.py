@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lottery_jax import assembly, cache, hosts, tasks, validation
+from lottery_jax import assembly, cache, hosts, programs, tasks, validation
 from lottery_jax.algorithms.base import Algorithm
 from lottery_jax.analysis import claims, columns, sanity
 from lottery_jax.analysis.certificates import certify
@@ -55,9 +55,10 @@ def run(
         progress.say(f"note: {problem}")
     roots = tasks.make_roots(config)
     task = hosts.on_all(assembly.make_task, config, roots)
-    hosts.on_all(assembly.check_state, config, task)
+    hosts.on_all(assembly.check_batch_statistics, config, task)
     hosts.check_same("data", _checksums, task)
-    algorithm = assembly.make_algorithm(config, task, workdir, member)
+    make_run = programs.make_programs(config, task, workdir, member)
+    algorithm = assembly.make_algorithm(config, task, make_run)
     with ExitStack() as stack:
 
         def take():

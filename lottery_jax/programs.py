@@ -36,7 +36,7 @@ def make_programs(
         dataset: Dataset = task.dataset,
         make_train: Callable = loop.make_train,
         group: str = "train",
-        sparse: bool = True,
+        sparse: bool | None = None,
         repeats: int = 1,
         **special,
     ) -> lanes.Run:
@@ -44,28 +44,30 @@ def make_programs(
         if settings.batch_size > len(dataset.train.x):
             problem = f"the training split has {len(dataset.train.x)} examples"
             checks.refuse(config, f"{group}.batch_size", problem)
-        if "test_curve" in settings:
-            special["test_curve"] = settings.test_curve
         shape = optimizers.SCHEDULES[settings.schedule](
             settings.steps, settings.milestones, settings.gamma
         )
-        special |= {
+        options = special | {
             "schedule": optimizers.with_warmup(shape, settings.warmup_steps),
             "steps": settings.steps,
             "batch_size": settings.batch_size,
         }
+        if "test_curve" in settings:
+            options["test_curve"] = settings.test_curve
 
-        def build(task: Task) -> loop.Train:
+        def build(own: Task) -> loop.Train:
             def train(lane, data, grid):
                 momentum, decay = (
                     lane.hypers.get(field, settings[field])  # a team's have their own
                     for field in ("momentum", "weight_decay")
                 )
                 optimizer = optimizers.OPTIMIZERS[settings.optimizer](momentum, decay)
-                return make_train(task, optimizer, **special)(lane, data, grid)
+                return make_train(own, optimizer, **options)(lane, data, grid)
 
             return train
 
+        if sparse is None:
+            sparse = make_train is loop.make_train
         chosen = config.train.execution if sparse else "dense"
         if chosen == "auto" and settings.steps * repeats < SHORT:
             chosen = "dense"

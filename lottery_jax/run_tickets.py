@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lottery_jax import assembly, rng, tasks
+from lottery_jax import assembly, rng, stacks, tasks
 from lottery_jax.errors import TicketError
 from lottery_jax.reporting import results
 from lottery_jax.tickets import REWINDS, masks
@@ -49,7 +49,7 @@ def ticket_of(
     stored = results.load_masks(workdir, number)
     task, state = assembly.load_state(config, workdir)
     key = rng.stream(tasks.make_roots(config), "init", replicate)
-    params = jax.tree.map(lambda leaf: leaf[replicate], state.rewind_point)
+    params = stacks.take(state.rewind_point, replicate)
     own = {name: mask[replicate] for name, mask in stored.items()}
     mask = masks.from_named(own, params)
     origin = None

@@ -14,7 +14,7 @@ def stack(trees: Sequence) -> Any:
 
 
 @functools.partial(jax.jit, inline=True)
-def concatenate(*trees) -> Any:
+def concatenate(trees: Sequence) -> Any:
     """Pytrees of one structure along their first axis."""
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
 

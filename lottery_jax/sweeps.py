@@ -93,18 +93,21 @@ def run_group(configs: Mapping[str, ConfigDict], workdir: str | os.PathLike):
     Raises:
       LotteryError: what went wrong in some of the runs; the others have gone on.
     """
-    values = {
-        field: [checks.get(config, field) for config in configs.values()]
+    swept = [
+        field
         for field in HYPERS
-    }
-    swept = {field: own for field, own in values.items() if len(set(own)) > 1}
+        if len({checks.get(config, field) for config in configs.values()}) > 1
+    ]
 
     def on_round(number: int, last: int):
         # Not by `progress`, which the runs have made quiet.
         print(f"round {number}/{last} of {len(configs)} runs", flush=True)
 
-    own = [{field: own[i] for field, own in swept.items()} for i in range(len(configs))]
-    team = Team(own, on_round)
+    hypers = [
+        {field: checks.get(config, field) for field in swept}
+        for config in configs.values()
+    ]
+    team = Team(hypers, on_round)
     failed: dict[str, BaseException] = {}
 
     def one(name: str, config: ConfigDict, member: Member):

@@ -23,6 +23,12 @@ from lottery_jax.training.execution import EXECUTIONS
 from lottery_jax.training.lanes import PLANS
 from lottery_jax.training.losses import LOSSES
 
+RECOVERED = (
+    *("recall", "precision", "jaccard"),
+    *("untrained_test", "untrained_rescaled"),
+)
+"""Beginnings of names of columns that are there where a ticket is planted."""
+
 
 def validate(config: ConfigDict) -> None:
     """Refuses values that cannot be right, whatever the data.
@@ -49,7 +55,7 @@ def validate(config: ConfigDict) -> None:
     last = fields.last_round(config.algorithm)
     claims.validate(config.claims, lambda number: fields.lanes(config, number), last)
     _check_planting(config)
-    if config.level_barrier and not config.algorithm.get("pretrain", False):
+    if config.level_barrier and "kept" not in fields.measures(config):
         problem = "masks are not made from trained networks here"
         checks.refuse(config, "level_barrier", problem)
     _check_measured(config)
@@ -140,15 +146,13 @@ def _check_measured(config: ConfigDict):
         "distance": on_a_line,
         "angle": on_a_line,
         "level_barrier": {"ticket"} if config.level_barrier else set(),
-        **dict.fromkeys(("recall", "precision", "jaccard"), recovered),
+        **dict.fromkeys(RECOVERED, recovered),
         **dict.fromkeys(OWN_COLUMNS, set()),
         **FIELDS[config.algorithm.name].measures(config),
     }
     for claim in map(claims.complete, config.claims):
-        for side, quantity in (
-            ("", claim["quantity"]),
-            ("versus_", claim["versus_quantity"] or claim["quantity"]),
-        ):
+        for side in claims.sides(claim):
+            quantity = claim[f"{side}quantity"] or claim["quantity"]
             lane = claim[f"{side}lane"]
             for beginning, lanes in some.items():
                 if not quantity.startswith(beginning) or lanes is None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lottery_jax import assembly, rng
+from lottery_jax import assembly, programs, rng
 from lottery_jax import config as configs
 from lottery_jax.models import MODELS
 from lottery_jax.tickets import masks
@@ -51,7 +51,8 @@ def tiny_algorithm(config, workdir="unused"):
     """(task, algorithm, roots) of a config, as `experiment.run` makes them."""
     roots = rng.roots(config.seed.root)
     task = assembly.make_task(config, roots)
-    algorithm = assembly.make_algorithm(config, task, Path(workdir))
+    make_run = programs.make_programs(config, task, Path(workdir))
+    algorithm = assembly.make_algorithm(config, task, make_run)
     return task, algorithm, roots
 
 

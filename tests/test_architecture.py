@@ -16,7 +16,7 @@ PACKAGE = helpers.REPOSITORY / "lottery_jax"
 
 # From the cellar to the roof: a module may import from its own floor and below.
 FLOORS = [
-    ("types", "errors", "rng", "stacks", "cache", "hosts"),
+    ("types", "errors", "rng", "stacks", "cache", "commands", "hosts"),
     ("data",),
     ("models",),
     ("tickets",),
@@ -26,10 +26,9 @@ FLOORS = [
     ("reporting",),
     ("config",),
     ("validation",),
-    ("programs",),
-    ("assembly", "own_network"),
+    ("assembly", "own_network", "programs"),
     ("experiment", "run_tickets"),
-    ("commands", "sweeps"),
+    ("sweeps",),
     ("main", "report", "sweep"),
 ]
 

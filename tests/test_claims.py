@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from lottery_jax import config as configs
 from lottery_jax import experiment, validation
 from lottery_jax.analysis import claims, statistics
 from lottery_jax.errors import ConfigError
+from lottery_jax.fields import FIELDS
 from tests import helpers
 from tests.test_config import load
 
@@ -230,6 +232,7 @@ def test_claims_about_two_runs_pair_their_replicates():
         ({"versus_quantity": "most_likely_test_loss"}, "most_likely_test_loss: not"),
         ({"quantity": "steps_to_success"}, "steps_to_success: not measured"),
         ({"quantity": "recall"}, "recall: not measured of ticket"),
+        ({"quantity": "untrained_test_accuracy"}, "untrained_test_accuracy: not"),
     ],
 )
 def test_a_claim_about_what_is_not_measured_is_refused(changes, problem):
@@ -240,13 +243,32 @@ def test_a_claim_about_what_is_not_measured_is_refused(changes, problem):
         validation.validate(config)
 
 
-def test_a_generation_has_no_network_to_make_claims_about():
+def test_a_percentage_is_of_one_side_alone():
+    """Round 0 of NeTS has a ticket and no accuracy, and is not asked for."""
     config = load("nets.py:xor10,smoke")
-    config.claims = (CLAIM | {"round": 0},)
-    with pytest.raises(
-        ConfigError, match="lane: no .ticket. in round 0; there is none"
-    ):
-        validation.validate(config)
+    stated = {"lane": "dense", "round": 3, "measure": "percent", "expected": 50.0}
+    config.claims = (CLAIM | stated | {"versus_lane": "no such lane"},)
+    validation.validate(config)
+    summary = pd.DataFrame({
+        "round": 3, "lane": "dense", "sample": 0, "replicate": range(4),
+        "density": 1.0, "diverged": False, CLAIM["quantity"]: [0.4, 0.5, 0.45, 0.6],
+    })  # fmt: skip
+    (row,) = claims.judge(summary, config.claims, 1000).itertuples()
+    assert row.estimate == pytest.approx(48.75) and row.replicates == 4
+
+
+def test_columns_of_some_algorithms_are_columns_of_claims():
+    measured = {"imp", "gradual", "supermask", "sample_complexity", "compare"}
+    for name, fields in FIELDS.items():
+        config = configs.default(name)
+        if name == "compare":
+            config.algorithm.methods = ("gem_miner",)
+        if name == "gradual":
+            config.algorithm.patience = 1
+        found = fields.measures(config)
+        assert bool(found) == (name in measured)
+        for beginning in found:
+            assert any(column.startswith(beginning) for column in claims.QUANTITIES)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def no_training(monkeypatch):
             ends = {f"{split}_loss": jnp.ones(len(steps)) for split in SPLITS}
             ends |= {"early_stop_test_loss": ends["test_loss"]}
             ends |= {"early_stop_step": steps[:, -1]}
-            snapshots = {REWIND_POINT: final}
+            snapshots = {REWIND_POINT: final}  # whether it was asked for or not
             return Trained(final, final, snapshots, {"step": steps, **losses}, ends)
 
         return run

@@ -542,12 +542,12 @@ def test_networks_with_state_are_refused():
 
     task = task._replace(model=task.model._replace(init=init))
     with pytest.raises(ConfigError, match=r"methods: .* \(edge_popup\) are learned"):
-        assembly.check_state(config, task)
+        assembly.check_batch_statistics(config, task)
     config.algorithm.methods = ("snip", "imp")
-    assembly.check_state(config, task)
+    assembly.check_batch_statistics(config, task)
     for name in ("nets", "strong_tickets", "supermask"):
         with pytest.raises(ConfigError, match=r"model.name: .* networks without"):
-            assembly.check_state(configs.default(name), task)
+            assembly.check_batch_statistics(configs.default(name), task)
 
 
 def test_methods_that_learn_have_rules_and_say_so():

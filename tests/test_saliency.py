@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lottery_jax import assembly, experiment, validation
+from lottery_jax import assembly, experiment, programs, validation
 from lottery_jax.errors import ConfigError, ScoreError
 from lottery_jax.models import MODELS
 from lottery_jax.tickets import masks, schedules, selection
@@ -359,7 +359,8 @@ def test_a_network_that_overflows_stops_the_run(score):
         return outputs * 1e30 * (outputs * 1e30), state
 
     task = task._replace(model=task.model._replace(apply=overflowing))
-    algorithm = assembly.make_algorithm(config, task, Path("unused"))
+    make_run = programs.make_programs(config, task, Path("unused"))
+    algorithm = assembly.make_algorithm(config, task, make_run)
     with pytest.raises(ScoreError, match=f"round 0: the score {score} is inf or nan"):
         algorithm.step(algorithm.init(roots))
 

@@ -17,6 +17,7 @@ from lottery_jax.stacks import stack
 from lottery_jax.tickets import masks
 from lottery_jax.training import execution, lanes, loop, optimizers, sparse
 from tests import helpers
+from tests.test_config import load
 
 STEPS = 500
 
@@ -393,3 +394,28 @@ def test_a_denser_small_layer_does_not_hold_the_others_back():
         "dense_1": 30_000,
         "output": 1000,
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("pruning_at_init.py:snip,smoke", ["sparse"]),
+        ("theys.py:smoke", ["sparse", "dense"]),  # pruned while it trains
+        ("gem_miner.py:smoke", ["sparse", "dense", "dense"]),  # learns scores
+        ("nets.py:xor10,smoke", ["sparse", "sparse"]),  # the search, and what follows
+        ("topologies.py:smoke", ["sparse"]),
+        ("zhou_fc.py:supermask,smoke", ["dense"]),
+        ("sample_complexity.py:smoke", ["dense"]),
+    ],
+)
+def test_programs_are_sparse_where_pruned_weights_are_zero(path, expected, monkeypatch):
+    """Of every algorithm that trains, in the order in which it makes its programs."""
+    config, made = load(path), []
+
+    def make_runner(*arguments, execution, **options):
+        made.append(execution)
+
+    monkeypatch.setattr(execution, "make_runner", make_runner)
+    config.train.execution = "sparse"
+    helpers.tiny_algorithm(config)
+    assert made == expected

@@ -15,6 +15,7 @@ from lottery_jax import config as configs
 from lottery_jax import experiment, sweep, sweeps
 from lottery_jax.errors import ConfigError, LotteryError
 from lottery_jax.fields import FIELDS
+from lottery_jax.tickets import CONTROLS
 from lottery_jax.training import lanes, teams
 from lottery_jax.types import Lane
 from tests import helpers
@@ -147,7 +148,9 @@ def test_all_that_may_differ_is_a_field():
     for field in sweeps.LANES:
         group, name = field.split(".")
         assert name in config[group], field
-    assert set(FIELDS["imp"].swept) <= set(config.algorithm)
+    for fields in FIELDS.values():
+        assert set(fields.swept) <= set(fields.make())
+        assert set(fields.controls) <= set(CONTROLS)
 
 
 def test_a_search_has_momentum_of_its_own(tmp_path):

@@ -30,9 +30,10 @@ MakeRun = Callable[..., Callable[[Lane, jax.Array], Trained]]
 """`make_run(model, name, **special) -> run(lanes, grid)`: a program that trains stacked
 lanes, by default the task's network as `config.train` says. Of several programs each
 has a name. By keyword: another `dataset`; another `make_train` than `loop.make_train`;
-the `group` of the config with its settings; `sparse`, False where pruned weights are
-not 0, or not the same at all steps; `repeats`, how often it trains lanes as dense; and
-further arguments of `make_train`."""
+the `group` of the config with its settings; `sparse`, whether kernels may become
+vectors of the kept weights: where masks are those of the lanes' params, the same at all
+steps, and pruned weights 0 (None: with `loop.make_train`); `repeats`, calls for which a
+trial of that must be worth its time; and further arguments of `make_train`."""
 
 Grid = Callable[[dict[str, int], int], list[int]]
 """`grid(snapshots, start) -> steps`: where to evaluate, see `loop.evaluation_grid`."""
@@ -112,7 +113,7 @@ def join_lanes(
         for name, sample, _ in rows
         for replicate in range(replicates)
     ]
-    return stacks.concatenate(*(lane for _, _, lane in rows)), labels
+    return stacks.concatenate([lane for _, _, lane in rows]), labels
 
 
 def flatten_lanes(lanes: Lane) -> Lane:

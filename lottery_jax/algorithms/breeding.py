@@ -136,7 +136,7 @@ def make_breeding(model: Model, settings: Settings) -> Breeding:
         child = mutate(mutations, Genome(*child))
         if settings.migrants:
             stay = stacks.take(child, jnp.arange(num - settings.migrants))
-            child = stacks.concatenate(stay, newcomers(fresh, settings.migrants))
+            child = stacks.concatenate([stay, newcomers(fresh, settings.migrants)])
         return child
 
     def mutate(keys, children: Genome) -> Genome:

@@ -314,14 +314,12 @@ def compare(
                 data = next(strand.data for strand in strands if strand.name == name)
                 place = next(i for i, label in enumerate(labels) if label.lane == name)
                 own = slice(place, place + replicates)
-                final = jax.tree.map(lambda leaf, own=own: leaf[own], trained.final)
+                final = stacks.take(trained.final, own)
                 if data != CLEAN:
                     final = runs[data](found[name], steps).final
                 tickets_state[name] = final, found[name].mask
-            old_mask = stacks.concatenate(
-                *(scored(state, strand)[1] for strand in tickets)
-            )
-            rewound = stacks.concatenate(*(begin(state, strand) for strand in tickets))
+            old_mask = stacks.concatenate([scored(state, own)[1] for own in tickets])
+            rewound = stacks.concatenate([begin(state, own) for own in tickets])
         info = RoundInfo(
             round=number,
             density=budget.total(number) / budget.total(0),

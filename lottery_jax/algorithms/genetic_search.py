@@ -217,7 +217,7 @@ def make_steps(layout: Layout, settings: Settings) -> Steps:
         groups = (born, mutated, come)
         new = jnp.concatenate([group.bits for group in groups])
         there = jnp.concatenate([there, changed, jnp.ones(num.migrants, bool)])
-        found = stacks.concatenate(*(group.scores for group in groups))
+        found = stacks.concatenate([group.scores for group in groups])
         number = search.generation + 1
         accuracy = jnp.where(there, found["accuracy"], -1)
         front = fronts.join(search.front, new, accuracy, number)

@@ -244,7 +244,7 @@ def gradual(
             own = stacks.first(lanes.mask, replicates)
             pruning = pruning._replace(hypers=stacks.first(lanes.hypers, replicates))
             lanes, trained, found = stacks.concatenate(
-                (lanes, trained, found), (pruning, pruned, own)
+                [(lanes, trained, found), (pruning, pruned, own)]
             )
             told = labels + pruned_labels
         if patience is not None:

@@ -177,11 +177,11 @@ def matched(
         origin = {"ticket": tickets.weights, "dense": theta}
         origin |= {"imp": theta, "one_shot": theta}
         rewound = stacks.concatenate(
-            *(origin.get(name, lane.params) for name, lane in rows.items())
+            [origin.get(name, lane.params) for name, lane in rows.items()]
         )
         old = [state.pruned.mask if name == "imp" else full for name in rows]
         every = [(name, 0, lane) for name, lane in rows.items()]
-        every += [(*draw, own[draw]) for draw in draws(controls) if draw in own]
+        every += [(*which, own[which]) for which in draws(controls) if which in own]
         lanes, labels = join_lanes(every, replicates)
         trained = run(lanes, steps)
 
@@ -201,7 +201,7 @@ def matched(
             round=level, density=float(num.mean() / size),
             num_keep={"all": np.tile(num, len(labels) // replicates)}, groups=groups,
             prunable=prunable, labels=labels, lanes=lanes, rewound=rewound,
-            old_mask=stacks.concatenate(*old), trained=trained, start=0,
+            old_mask=stacks.concatenate(old), trained=trained, start=0,
         )  # fmt: skip
         return after, info
 

@@ -133,7 +133,7 @@ def nets(
     measure = make_run(
         fitnesses.with_tiny_products(model, search["batch_size"]), "search ",
         make_train=fitnesses.make_train, group="algorithm.search",
-        repeats=generations, trained=trains, splits=wanted.splits,
+        sparse=True, repeats=generations, trained=trains, splits=wanted.splits,
     )  # fmt: skip
     numbers = jnp.arange(replicates)
     columns = ["last_batch_loss"] * trains + [
@@ -220,7 +220,7 @@ def nets(
             old = state.genomes, state.measured
             new = newcomers, found
             genomes, found = jax.vmap(
-                lambda old, new, at: stacks.concatenate(stacks.take(old, at), new)
+                lambda old, new, at: stacks.concatenate([stacks.take(old, at), new])
             )(old, new, stay)
         first = jax.vmap(lambda fitness: genetics.best(1, fitness)[0])(found["fitness"])
         top, values = jax.vmap(stacks.take)((genomes, found), first)

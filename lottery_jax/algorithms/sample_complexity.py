@@ -94,7 +94,11 @@ def sample_complexity(
         for replicate in range(replicates)
     ]
     ladder = [{name: width * kept} for kept in kept_per_unit]
-    run = make_run(make_train=teachers.make_train, sparse=False, tolerance=tolerance)
+    if len(jax.local_devices(backend="cpu")) > 1:
+        # Eigenvalues are LAPACK's, whose threads would wait for those of other lanes.
+        # For good, since runs of a sweep overlap.
+        threadpool_limits(1, "blas")
+    run = make_run(make_train=teachers.make_train, tolerance=tolerance)
 
     def init(roots) -> RoundState:
         return RoundState(jnp.int32(0), roots)
@@ -133,9 +137,7 @@ def sample_complexity(
     def step(state: RoundState) -> tuple[RoundState, RoundInfo]:
         number = int(state.round)
         lanes = prepare(state.roots, kept_per_unit[number])
-        # Eigenvalues are LAPACK's, whose threads would wait for those of other lanes.
-        with threadpool_limits(1, "blas"):
-            trained = jax.block_until_ready(run(lanes, jnp.array(grid({}, 0))))
+        trained = run(lanes, jnp.array(grid({}, 0)))
         kernels = masks.named_leaves(lanes.mask)[name]
         effective = jax.vmap(effective_sparsity)(kernels)
         summary = trained.summary | {"effective_sparsity": effective}

@@ -76,7 +76,6 @@ def make_learn(
                 name=f"search_{len(runs)}_",
                 make_train=score_learning.make_train,
                 group="algorithm.search",
-                sparse=False,
                 dataset=datasets[strand.data],
                 rule=rule,
                 groups=scope(list(sizes)),
@@ -123,7 +122,7 @@ def make_learn(
                 )
                 for strand in own
             ]  # fmt: skip
-            lanes = stacks.concatenate(*lanes)
+            lanes = stacks.concatenate(lanes)
             trained = runs[program](lanes, grid)
             for place, strand in enumerate(own):
                 at = slice(place * len(order), (place + 1) * len(order))

@@ -96,6 +96,11 @@ def complete(claim: Mapping) -> dict:
     return {**FIELDS, **claim}
 
 
+def sides(claim: Mapping) -> tuple[str, ...]:
+    """What the names of the fields of each side begin with: "percent" has one alone."""
+    return ("",) if claim["measure"] == "percent" else ("", "versus_")
+
+
 def validate(
     claims: Iterable[Mapping], lanes: Callable[[int], Sequence[str]], rounds: int
 ) -> None:
@@ -115,7 +120,8 @@ def validate(
         if claim["id"] in names:
             raise ConfigError(name, "is there twice")
         names.add(claim["id"])
-        for field in ("round", "versus_round"):
+        for side in sides(claim):
+            field = f"{side}round"
             if claim[field] not in range(rounds + 1):
                 problem = f"{claim[field]}: the run has rounds 0 to {rounds}; "
                 problem += "--config.claims='()' judges none"
@@ -200,15 +206,17 @@ def judge(
 
 def _judge_one(summary, claim, last_step):
     _check(claim, {})
-    versus = claim["versus_quantity"] or claim["quantity"]
-    ours, density = _values(
-        summary, claim["id"], claim["quantity"], claim["lane"], claim["round"]
-    )
-    other, _ = _values(
-        summary, claim["id"], versus, claim["versus_lane"], claim["versus_round"]
-    )
-    if claim["measure"] == "percent":
-        other = ours
+    found = [
+        _values(
+            summary,
+            claim["id"],
+            claim[f"{side}quantity"] or claim["quantity"],
+            claim[f"{side}lane"],
+            claim[f"{side}round"],
+        )
+        for side in sides(claim)
+    ]
+    (ours, density), (other, _) = found[0], found[-1]
     ours, other = (x.to_numpy(np.float64) for x in ours.align(other))
     censored = 0
     if claim["quantity"] in ("early_stop_step", "reported_step"):

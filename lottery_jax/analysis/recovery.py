@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from lottery_jax import stacks
 from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.analysis import untrained as masked
 from lottery_jax.tickets import masks
@@ -109,7 +110,7 @@ def _measure(model, loss, accuracy, data, truths, arrays):
 
     def one(lane):
         params, final, mask, replicate = lane
-        truth = jax.tree.map(lambda leaf: leaf[replicate], truths)
+        truth = stacks.take(truths, replicate)
         untrained = masks.apply(params, mask)
         return recovery(mask, truth.mask, model.prunable(mask)) | quality(
             task, untrained, final, truth.scale

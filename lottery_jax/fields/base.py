@@ -9,9 +9,14 @@ from ml_collections import ConfigDict
 from lottery_jax.errors import ConfigError
 
 OWN_COLUMNS = (
-    *("dropped", "kept", "most_likely", "reported", "steps_to_success", "success"),
+    "dropped",
+    "kept",
+    "most_likely",
+    "reported",
+    "steps_to_success",
+    "success",
 )
-"""Beginnings of columns of the summary that algorithms of their own have."""
+"""Beginnings of names of columns that are there where `Fields.measures` says so."""
 
 
 def drawn(controls: Mapping[str, int]) -> list[str]:
@@ -45,10 +50,10 @@ class Fields(NamedTuple):
       check: `check(config)` refuses what they cannot be, by a `ConfigError`.
       last_round: `last_round(fields) -> number`.
       lanes: `lanes(config, round) -> names`, what a claim may be about.
-      shrink: `shrink(fields)` makes its part of a run a matter of seconds.
+      shrink: `shrink(fields)`, what `config.shrink` does about it in smoke forms.
       controls: name in `CONTROLS` -> number per replicate, unless a config says else.
-      measures: `measures(config) -> columns`, beginnings of the names of those in
-        `OWN_COLUMNS` that a run has -> the lanes that have them, None: all.
+      measures: `measures(config) -> columns`, beginnings of names of columns that runs
+        of this algorithm have and others have not -> the lanes with them, None: all.
       swept: names of fields of which the compiled programs know nothing.
       plants: it looks for what is planted.
       stateless: `stateless(config) -> (field, why)`, with which networks with batch

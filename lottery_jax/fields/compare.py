@@ -87,6 +87,12 @@ def shrink(fields: ConfigDict):
     fields.search.update_every = 5
 
 
+def measures(config: ConfigDict) -> dict[str, None]:
+    """What masks are worth untrained, where the scores of some are learned."""
+    learned = any(METHODS[name].learns for name in config.algorithm.methods)
+    return {"untrained_test": None} if learned else {}
+
+
 def stateless(config: ConfigDict) -> tuple[str, str] | None:
     """Methods that learn scores do it of networks without state."""
     for name in config.algorithm.methods:
@@ -96,6 +102,6 @@ def stateless(config: ConfigDict) -> tuple[str, str] | None:
 
 
 FIELDS = Fields(
-    make, check, lambda fields: len(fields.densities), lanes, shrink, plants=True,
-    stateless=stateless,
+    make, check, lambda fields: len(fields.densities), lanes, shrink,
+    measures=measures, plants=True, stateless=stateless,
 )  # fmt: skip

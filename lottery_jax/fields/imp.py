@@ -144,7 +144,9 @@ def shrink(fields: ConfigDict):
 
 def measures(config: ConfigDict) -> dict[str, tuple[str, ...]]:
     """How weights had moved in the training that a mask was made from."""
-    return dict.fromkeys(("kept", "dropped") * config.algorithm.pretrain, ("ticket",))
+    if not config.algorithm.pretrain:
+        return {}
+    return {"kept": ("ticket",), "dropped": ("ticket",)}
 
 
 FIELDS = Fields(

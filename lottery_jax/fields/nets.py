@@ -120,10 +120,10 @@ def last_round(fields: ConfigDict) -> int:
 
 
 def lanes(config: ConfigDict, number: int) -> list[str]:
-    """Of a round; of a generation none, its ticket is not trained."""
+    """Of a round."""
     algorithm = config.algorithm
     if number <= algorithm.generations:
-        return []
+        return ["ticket"]
     if number == algorithm.generations + 1:
         return ["dense"]
     if number < last_round(algorithm):

@@ -11,6 +11,12 @@ from lottery_jax.reporting import interactive_tickets, plotting
 from lottery_jax.reporting.results import Results
 from lottery_jax.reporting.traces import line, percent_ticks
 
+COMPARED = (
+    *("early_stop_test_accuracy", "early_stop_test_loss", "test_accuracy", "test_loss"),
+    "early_stop_step",
+)
+"""Columns in which runs are compared."""
+
 
 def of_run(results: Results) -> list[dict]:
     """All figures there are numbers for."""
@@ -53,7 +59,7 @@ def of_runs(runs: dict[str, Results]) -> list[dict]:
             first[label] = summary[summary.lane == lane]
     found = [
         against_density(first, quantity)
-        for quantity in plotting.AXIS_LABELS
+        for quantity in COMPARED
         if all(plotting.has(rows, quantity) for rows in first.values())
     ]
     who = "Tickets of every run. "

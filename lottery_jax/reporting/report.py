@@ -121,18 +121,19 @@ def _name(path: Path, paths: list[Path]) -> str:
 
 
 def _differences(runs: dict[str, Results]) -> str:
-    """The fields in which the configs of runs differ: a row for every field."""
-    varied = varied_fields({name: run.config for name, run in runs.items()})
+    """A row for every field in which the configs of runs differ, but for claims."""
+    configs = {name: {**run.config, "claims": ()} for name, run in runs.items()}
+    varied = varied_fields(configs)
+    fields = [*next(iter(varied.values()))]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("field", *runs))
     rows = "".join(
         f"<tr><td>{html.escape(field)}</td>"
         + "".join(f"<td>{_cell(own[field])}</td>" for own in varied.values())
         + "</tr>"
-        for field in next(iter(varied.values()))
+        for field in fields
     )
-    num = len(next(iter(varied.values())))
     return (
-        f"<details><summary>fields that differ: {num}</summary>"
+        f"<details><summary>fields that differ: {len(fields)}</summary>"
         f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div></details>'
     )
 

@@ -182,7 +182,7 @@ def layers(results: Results) -> Figure:
     effective.set_ylabel("kept weights with a path\nto an output (%)")
     for axes in (density, effective, *dead):
         plotting.density_axis(axes, percent, 6)
-        what = "lane" if axes is effective else "layer of the ticket"
+    for axes, what in ((density, "layer, here and below"), (effective, "lane")):
         axes.legend(frameon=False, fontsize=8, handlelength=3.5, title=what)
     figure.suptitle(plotting.title(results), fontsize=9)
     return figure

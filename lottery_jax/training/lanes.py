@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from lottery_jax import hosts
+from lottery_jax import hosts, stacks
 from lottery_jax.training.loop import Data, Train
 from lottery_jax.types import Lane, Trained
 
@@ -161,7 +161,7 @@ def choose(
     share = -(-len(lanes.key) // len(devices))
     at_once = {Plan("map"): 1, Plan("vmap"): share}
     at_once |= {Plan("map", chunk): chunk for chunk in (4, 16, 64) if chunk < share}
-    one = jax.tree.map(lambda leaf: leaf[0], lanes)
+    one = stacks.take(lanes, 0)
     grid = jnp.zeros(2, int)
     needs = jax.jit(train).lower(one, data, grid).compile().memory_analysis()
     # One answer for all processes, or they would try different plans.
@@ -184,8 +184,7 @@ def trial_data(data: Data, batch_size: int) -> Data:
     """A few batches to train on and one example of each split that is evaluated."""
     sizes = (32 * batch_size, 1, 1)
     return tuple(
-        jax.tree.map(lambda leaf, size=size: leaf[:size], split)
-        for split, size in zip(data, sizes, strict=True)
+        stacks.first(split, size) for split, size in zip(data, sizes, strict=True)
     )
 
 

@@ -145,7 +145,7 @@ def _train(calls: dict[Member, tuple[Run, Lane, jax.Array]]) -> dict:
     stacked = [lanes for _, lanes, _ in calls.values()]
     found, start = {}, 0
     try:
-        lanes = stacks.concatenate(*stacked)
+        lanes = stacks.concatenate(stacked)
         trained = jax.block_until_ready(run(lanes, grid))
         for member, own in zip(calls, stacked, strict=True):
             end = start + len(own.key)

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import lottery_jax
 from configs import strong_tickets
-from lottery_jax import assembly, rng
+from lottery_jax import assembly, programs, rng
 from lottery_jax import config as configs
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting import run_directory, search_figures
@@ -198,7 +198,8 @@ def pruned_again(folder: Path) -> list[str]:
             config.algorithm.prune_tolerance = tolerance
             roots = rng.roots(config.seed.root)
             task = assembly.make_task(config, roots)
-            algorithm = assembly.make_algorithm(config, task, folder / name)
+            make_run = programs.make_programs(config, task, folder / name)
+            algorithm = assembly.make_algorithm(config, task, make_run)
             state = run_directory.restore(folder / name, like=algorithm.init(roots))
             last = len(algorithm.ladder) - 1
             _, info = algorithm.step(state._replace(round=jnp.int32(last)))
