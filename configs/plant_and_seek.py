@@ -9,7 +9,7 @@ code, which gives some layers away; `loud`: weights planted twice as large as th
 
 Seven methods at five densities, the last being that of the ticket: at initialisation
 `random`, `magnitude`, `snip`, `grasp`, `synflow`, and from density to density `imp` and
-`imp_synflow`. Expect them to train well at densities of 10 % and more, and none to find
+`imp_synflow`. Expect all but `random` to train well at 10 % and more, and none to find
 what was planted: at its own density no more than 6 % of it is kept, little more than by
 random masks with layers as dense. Takes a minute on two cores, `sanity` three.
 

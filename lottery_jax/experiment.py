@@ -77,7 +77,7 @@ def run(
             live = stack.enter_context(contextlib.closing(tensorboard.Writer(workdir)))
         _rounds(algorithm, measure, roots, workdir, done, live, member)
         compiling = cache.compile_seconds() - compiled
-        progress.say(f"{compiling:.0f} s of these rounds were compilation")
+        progress.say(f"{compiling:.1f} s of these rounds were compilation")
         return hosts.from_first(_show_end, workdir, config.claims)
 
 

@@ -140,6 +140,9 @@ def parse_flags(argv: list[str]) -> list[str]:
                 "no --config; for example --config=configs/quickstart.py"
             )
         check_file(_config_path(), "config")
+        if not isinstance(CONFIG.value, ConfigDict):
+            kind = type(CONFIG.value).__name__
+            raise LotteryError(f"get_config() must return a ConfigDict, not a {kind}")
         if len(rest) > 1:
             raise LotteryError(f"{rest[1]!r} is no flag: they start with --")
         _check_processes()
@@ -148,7 +151,12 @@ def parse_flags(argv: list[str]) -> list[str]:
         fail(error)
     except SyntaxError as error:
         fail(f"{error.filename} is no Python file: line {error.lineno}: {error.msg}")
+    except ImportError as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        fail(f"{where.filename}, line {where.lineno}: {error}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if str(error).endswith("has no attribute 'get_config'"):
+            fail("the config file has no function get_config()")
         fail(
             _unknown_field(argv)
             or f"config: {error}".replace("\\n", "; ").replace("\n", "; ")

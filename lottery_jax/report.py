@@ -2,7 +2,8 @@
 
     lottery-report RUN [RUN ...] [--output=report.html]
 
-A RUN is a directory that `lottery` has made, finished or not.
+A RUN is a directory that `lottery` has made, finished or not. Without --output the page
+is report.html, here; it takes the place of one that is there.
 """
 
 from absl import app, flags

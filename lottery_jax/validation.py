@@ -12,7 +12,7 @@ from lottery_jax import config as configs
 from lottery_jax.algorithms import ALGORITHMS
 from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
-from lottery_jax.errors import ConfigError, nearest
+from lottery_jax.errors import ConfigError, LotteryError, nearest
 from lottery_jax.fields import FIELDS, checks, optimization
 from lottery_jax.fields.base import OWN_COLUMNS
 from lottery_jax.models import ACTIVATIONS, BIASES, INITIALIZERS, MODELS
@@ -125,11 +125,11 @@ def _check_planting(config: ConfigDict):
         problem = "name a run, --config.planting.target=RUN"
         raise ConfigError("planting.target", problem)
     if planted.target in TARGETS:
+        if config.data.name != planted.target:
+            refuse("data.name", f"what is planted solves {planted.target}")
         if config.data.standardize != "none":
             problem = "the hand-made network takes inputs as they are, none"
             refuse("data.standardize", problem)
-        if config.data.name != planted.target:
-            refuse("planting.target", f"solves that task, not {config.data.name}")
     elif not (Path(planted.target) / "config.json").is_file():
         problem = f"no run directory {planted.target!r}"
         hint = nearest(planted.target, TARGETS)
@@ -168,8 +168,10 @@ def _check_names(config, reference: ConfigDict, apart: tuple = (), prefix: str =
     None is for fields that are None in `reference`.
     """
     if not isinstance(config, ConfigDict):
+        if not prefix:
+            raise LotteryError(f"get_config() must return a ConfigDict, not {config!r}")
         problem = f"expected a group of fields, got {config!r}"
-        raise ConfigError(prefix.rstrip(".") or "(all)", problem)
+        raise ConfigError(prefix.rstrip("."), problem)
     for name in config:
         if name not in reference:
             problem = f"no such field; {nearest(name, reference)}"

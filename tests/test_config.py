@@ -242,6 +242,12 @@ COMMANDS = {
     "no config": ([], "for example --config=configs/quickstart.py"),
     "unknown file": (["--config=configs/quickstar.py"], "'configs/quickstart.py'"),
     "no Python": (["--config=broken.py"], "broken.py is no Python file: line 1"),
+    "no module": (
+        ["--config=missing.py"],
+        "missing.py, line 1: No module named 'nono'",
+    ),
+    "no function": (["--config=empty.py"], "has no function get_config()"),
+    "no config in it": (["--config=dict.py"], "must return a ConfigDict, not a dict"),
     "unknown preset": (["--config=configs/quickstart.py:smoek"], "'smoke'"),
     "unknown group": (["{quick}", "--config.trian.steps=3"], "did you mean 'train'"),
     "unknown field": (["{quick}", "--config.train.step=3"], "did you mean 'steps'"),
@@ -259,19 +265,27 @@ COMMANDS = {
     "no data": (["{quick}", "--config.data.dir=nowhere"], "nowhere does not exist"),
 }
 
+FILES = {
+    "broken.py": "def get_config(:",
+    "dict.py": "get_config = dict",
+    "empty.py": "",
+    "missing.py": "import nono",
+}
+
 
 @pytest.mark.parametrize("case", COMMANDS)
 def test_a_wrong_command_line_exits_with_status_2(case, tmp_path):
     arguments, message = COMMANDS[case]
     (tmp_path / "configs").symlink_to(helpers.REPOSITORY / "configs")
-    (tmp_path / "broken.py").write_text("def get_config(:")
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
     arguments = [a.format(quick="--config=configs/quickstart.py") for a in arguments]
     done = helpers.lottery(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ") and message in done.stderr
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
     there = {path.name for path in tmp_path.iterdir()}
-    assert there == {"broken.py", "configs"}
+    assert there == {*FILES, "configs"}
 
 
 def test_the_command_from_start_to_figures(tmp_path):

@@ -2,10 +2,12 @@
 
 import functools
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from lottery_jax import assembly, data, experiment, rng
@@ -13,6 +15,7 @@ from lottery_jax.analysis import recovery
 from lottery_jax.errors import ConfigError
 from lottery_jax.fields import FIELDS
 from lottery_jax.models import MODELS
+from lottery_jax.reporting import progress
 from lottery_jax.tickets import masks, planting, targets
 from lottery_jax.training import losses
 from tests import helpers
@@ -348,10 +351,10 @@ BAD = {
     "data.standardize": [{"data__standardize": "mean_std"}],
     "algorithm.name": [{"algorithm": "supermask"}],
     "planting.mode": [{"planting__mode": "hidden"}],
-    "planting.target": [
+    "planting.target": [{"planting__target": "nowhere"}, {"planting__target": ""}],
+    "data.name": [
         {"planting__target": "helix"},
-        {"planting__target": "nowhere"},
-        {"planting__target": ""},
+        {"data__name": "digits", "data__standardize": "mean_std"},
     ],
     "model.name": [{"model__name": "lenet_300_100", "model__hidden": None}],
 }
@@ -389,6 +392,27 @@ def test_what_cannot_be_planted_is_refused(field, changes, found, tmp_path):
     with pytest.raises(ConfigError, match=rf"config\.{field}: "):
         experiment.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_planted_ticket_is_named_with_its_density(capsys):
+    """It stands in round 0, beside the dense network."""
+    names = ["round", "lane", "sample", "replicate", "density", "early_stop_test_loss"]
+    rows = [
+        (number, lane, 0, replicate, density, 0.5)
+        for number, lane, density in (
+            (0, "dense", 1.0), (0, "planted", 0.0062), (1, "imp", 0.5)
+        )
+        for replicate in range(2)
+    ]  # fmt: skip
+    summary = pd.DataFrame(rows, columns=names).assign(seconds=1.0, diverged=False)
+    first = summary[summary["round"] == 0]
+    progress.show_round(first, 1, steps=0, seconds_left=1, compiled=False)
+    progress.show_end(summary, [], Path("run"))
+    said = capsys.readouterr().out
+    assert said.startswith(
+        "round  0/1  density 100.00%  dense 0.5  planted (0.62 %) 0.5  1s left\n"
+    )
+    assert said.count("planted (0.62 %)") == 2 and said.count("planted") == 2
 
 
 def check_what_is_measured(config, workdir, summary):

@@ -228,6 +228,7 @@ def test_methods_stand_apart(tmp_path):
         f"{run.name}: {name}" for run in runs for name in ("random", "magnitude")
     }
     assert names("t0_early_stop_test_accuracy") == expected
+    assert page.count('<img alt="checks"') == 2 and '<img alt="validation' not in page
     # Tickets of two methods are not replicates of each other.
     assert not {f"r0_0_{name}" for name in ("pixels", "layers", "overlaps")} & {
         *figures

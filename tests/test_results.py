@@ -381,7 +381,8 @@ def test_the_last_table_breaks_no_word(
     progress.show_end(summary, [], Path("run"))
     title, _, heads, *lines = capsys.readouterr().out.splitlines()
     assert [word.strip() for word in heads.split("┃")[1:-1]] == head
-    assert ("deviation" in title) == ("+-" in cell)
+    assert ("+- standard" in title) == ("+-" in cell)
+    assert ("do not fit 80" in title) == ("+-" not in cell)
     assert sum(cell in line for line in lines) == num_lines
     assert {name for line in (heads, *lines) for name in line.split()} >= {
         f"method_{lane}" for lane in range(num_lanes)

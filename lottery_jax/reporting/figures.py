@@ -18,7 +18,7 @@ from lottery_jax.reporting import (
     ticket_figures,
     topology_figures,
 )
-from lottery_jax.reporting.results import Results
+from lottery_jax.reporting.results import Results, lane_names
 from lottery_jax.reporting.run_directory import new_folder
 
 OWN = {
@@ -158,7 +158,10 @@ def validation_curves(results: Results) -> Figure:
     columns = min(len(lanes), 6)
     figure, panels = plotting.panels(columns, -(-len(lanes) // columns))
     for axes in panels[len(lanes) :]:
-        axes.set_visible(False)
+        axes.set_axis_off()
+    for axes in panels[max(len(lanes) - columns, 0) : len(lanes)]:
+        axes.tick_params(labelbottom=True)  # the lowest of its column
+    names = lane_names(results.summary)
     means = []
     for lane, axes in zip(lanes, panels, strict=False):
         looks = plotting.shades(len(rounds))
@@ -170,7 +173,7 @@ def validation_curves(results: Results) -> Figure:
                 means.append(
                     plotting.band(axes, rows, "step", "validation_loss", look, label)
                 )
-        axes.set_title(lane, fontsize=9)
+        axes.set_title(names[lane], fontsize=9)
         axes.set_xlabel("optimizer steps")
     shown = np.concatenate(means)
     shown = shown[np.isfinite(shown) & (shown > 0)]
@@ -182,10 +185,10 @@ def validation_curves(results: Results) -> Figure:
     # Not every lane is there in every round.
     shown = [axes.get_legend_handles_labels() for axes in panels]
     handles = {name: line for pair in shown for line, name in zip(*pair, strict=True)}
-    names = [label for label in map(label_of, rounds) if label in handles]
-    panels[len(lanes) - 1].legend(
-        [handles[name] for name in names],
-        names,
+    labels = [label for label in map(label_of, rounds) if label in handles]
+    panels[-1].legend(
+        [handles[label] for label in labels],
+        labels,
         frameon=False,
         handlelength=3.5,
         title="weights remaining",

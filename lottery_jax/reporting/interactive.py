@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lottery_jax.reporting import interactive_tickets, plotting
-from lottery_jax.reporting.results import Results
+from lottery_jax.reporting.results import Results, lane_names
 from lottery_jax.reporting.traces import line, percent_ticks
 
 COMPARED = (
@@ -101,13 +101,13 @@ def curves(results: Results) -> dict:
         quantity = "validation_loss"
     scale = 100 if quantity.endswith("accuracy") else 1
     percent = 100 * results.summary.groupby("round").density.first()
-    labels, frames = [], []
+    names, labels, frames = lane_names(results.summary), [], []
     for number, rows in table.groupby("round"):
         labels.append(f"round {number}, {percent[number]:.3g} % of weights")
         traces = []
         for lane, own in rows.groupby("lane", sort=False):
             look = {**plotting.style(lane), "marker": None}
-            traces += _band(own, "step", quantity, lane, look, scale)
+            traces += _band(own, "step", quantity, names[lane], look, scale)
         frames.append(traces)
     unit = " (%)" if scale == 100 else ""
     return {

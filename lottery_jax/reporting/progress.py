@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lottery_jax.reporting.results import lane_names
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -61,27 +63,34 @@ def show_round(
     density = ticket_density(summary)[number]
     column = quantity(summary)
     tickets = summary[~of_checks(summary)]
-    means = tickets.groupby("lane", sort=False)[column].mean()
+    names = tickets.lane.map(lane_names(tickets))
+    means = tickets.groupby(names, sort=False)[column].mean()
     unit = "%" if column.endswith("accuracy") else ""
-    what = "fitness (lower is better): " if column == "fitness" else ""
+    usual = column.startswith("early_stop_test")
+    lower = " (lower is better)" * (column == "fitness")
+    what = "" if usual else f"{column.replace('_', ' ')}{lower}: "
     shown = "  ".join(
         f"{lane} {100 * mean:.2f}%" if unit else f"{lane} {mean:.4g}"
         for lane, mean in means.items()
     )
     diverged = int(summary.diverged.sum())
     speed = f"{len(summary) * steps / seconds:,.0f} lane-steps/s" if steps else ""
-    say(
-        f"round {number:>2}/{last}  density {100 * density:6.2f}%  {what}{shown}  "
-        f"{speed}{' (compiling included)' if compiled else ''}  "
-        f"{_duration(seconds_left)} left"
-        + (f"  {diverged} lanes diverged" if diverged else "")
-    )
+    parts = [
+        f"round {number:>2}/{last}",
+        f"density {100 * density:6.2f}%",
+        f"{what}{shown}",
+        f"{speed}{' (compiling included)' * compiled}".strip(),
+        f"{_duration(seconds_left)} left",
+        f"{diverged} lanes diverged" * (diverged > 0),
+    ]
+    say("  ".join(filter(None, parts)))
 
 
 def show_end(summary: pd.DataFrame, figures: Iterable[Path], workdir: Path):
     """A table of density by lane, and where everything is."""
     column = quantity(summary)
     summary = summary[~of_checks(summary)]
+    summary = summary.assign(lane=summary.lane.map(lane_names(summary)))
     measured = summary[column].notna().groupby(summary["round"]).transform("any")
     summary = summary[measured] if measured.any() else summary
     console.print(_first_that_fits(_tables(summary, column)))
@@ -105,7 +114,9 @@ def _tables(summary: pd.DataFrame, column: str) -> Iterator[Table]:
         return f"{mean:.2f} +- {std:.2f}" if spread else f"{mean:.2f}"
 
     for spread in spreads:
-        more = " +- standard deviation" * spread
+        more = " +- standard deviation" if spread else ""
+        if spreads[0] and not spread:
+            more = f"; deviations do not fit {console.width} columns"
         shown = {key: text(*cells.loc[key], spread) for key in cells.index}
         yield _table(
             title + more,

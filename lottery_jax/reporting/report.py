@@ -24,7 +24,11 @@ from lottery_jax.reporting.run_directory import round_folders
 
 ASSETS = Path(__file__).parent / "assets"
 CAPTIONS = {
-    "search": "By generation: the best candidate, and the mean of all with a fitness.",
+    "search": "The course of the search: its best and its mean, or accuracies by step.",
+    "recovery": "How much of what is planted the masks have; their worth untrained.",
+    "checks": "What tickets lose by every check; bars are 95 % intervals.",
+    "untrained": "What masks are worth on the weights that were never trained.",
+    "topologies": "By weights of a node, from weights drawn for the mask and others.",
     "comparison": "The ticket beside others of as many weights; a line per replicate.",
     "density": "Iterative pruning on its way to the ticket's density, and the others.",
     "training": "Validation during training, of the last round and the dense network.",
@@ -36,6 +40,12 @@ CAPTIONS = {
     "steps_to_success": "With the most samples; lower is faster.",
 }
 """Of pictures, by their names."""
+
+INTERACTIVE = (
+    *("test_accuracy", "test_loss", "test_accuracy_at_end", "test_loss_at_end"),
+    *("early_stop_step", "validation_loss", "weights"),
+)
+"""Pictures of which the page has interactive figures."""
 
 MOST_ROWS = 5000
 """Of a table in the page; the download has all."""
@@ -133,7 +143,8 @@ def _differences(runs: dict[str, Results]) -> str:
         for field in fields
     )
     return (
-        f"<details><summary>fields that differ: {len(fields)}</summary>"
+        f"<details{' open' * (len(fields) < 9)}>"
+        f"<summary>fields that differ: {len(fields)}</summary>"
         f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div></details>'
     )
 
@@ -145,7 +156,7 @@ def _section(name: str, results: Results, prefix: str, shown: list) -> str:
         _what_ran(results),
         _verdicts(results),
         _grid([] if own_figures else interactive.of_run(results), prefix, shown),
-        _images(results) if own_figures else "",
+        _images(results),
         _certificates(results),
         _table(results, prefix),
         "</details>",
@@ -229,9 +240,10 @@ def _grid(found: list[dict], prefix: str, shown: list) -> str:
 
 
 def _images(results: Results) -> str:
-    """The figures of a method that has its own, as pictures that stand in the run."""
+    """What a method has beside the figures of all, as pictures from the run."""
     cells = []
-    for path in sorted((results.workdir / "figures").glob("*.png")):
+    pictures = sorted((results.workdir / "figures").glob("*.png"))
+    for path in (path for path in pictures if path.stem not in INTERACTIVE):
         data = base64.b64encode(path.read_bytes()).decode()
         name = html.escape(path.stem.replace("_", " "))
         cells.append(

@@ -125,6 +125,15 @@ def _flat(fields: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield f"{prefix}{name}", value
 
 
+def lane_names(summary: pd.DataFrame) -> dict[str, str]:
+    """Lane -> its name for people: a planted ticket is not as dense as its round."""
+    names = {lane: lane for lane in dict.fromkeys(summary.lane)}
+    if "planted" in names:
+        density = summary.density[summary.lane == "planted"].mean()
+        names["planted"] += f" ({100 * density:.3g} %)"
+    return names
+
+
 def load_masks(workdir: str | os.PathLike, round: int) -> dict[str, np.ndarray]:
     """Masks of the tickets of a round: path of a leaf -> bool [tickets, *shape].
 
