@@ -385,15 +385,20 @@ def test_many_lanes_stand_in_rows_of_panels():
         ],
         columns=["round", "lane", "replicate", "step", "validation_loss"],
     )
-    summary = pd.DataFrame({"round": [0, 1], "density": [1.0, 0.25]})
+    summary = curves[["round", "lane"]].drop_duplicates()
+    summary = summary.assign(density=summary["round"].map({0: 1.0, 1: 0.25}))
     config = tiny_config().to_dict()
     none = pd.DataFrame({"round": []})
     run = stored.Results(None, config, {}, [], summary, curves, [], None, none)
     axes = figures.validation_curves(run).axes
-    assert [panel.get_visible() for panel in axes] == [True] * 8 + [False] * 4
+    assert [panel.axison for panel in axes] == [True] * 8 + [False] * 4
     assert [panel.get_title() for panel in axes[:8]] == [f"m{i}" for i in range(8)]
-    legend = [text.get_text() for text in axes[7].get_legend().get_texts()]
+    # In a place that is free.
+    legend = [text.get_text() for text in axes[11].get_legend().get_texts()]
     assert legend == ["100 %", "25 %"]
+    # Steps stand below the lowest panel of every column.
+    numbers = [panel.xaxis.get_tick_params()["labelbottom"] for panel in axes[:8]]
+    assert numbers == [False] * 2 + [True] * 6
 
 
 def test_a_round_is_the_same_from_its_state(rounds):
