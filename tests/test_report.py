@@ -16,6 +16,7 @@ import lottery_jax
 from lottery_jax import config as configs
 from lottery_jax import experiment
 from lottery_jax.errors import LotteryError
+from lottery_jax.reporting import report
 from tests import helpers
 from tests.test_config import load
 
@@ -81,6 +82,13 @@ def test_it_says_what_ran(page, runs):
 def figures_of(page):
     text = re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1]
     return {figure["id"]: figure for figure in json.loads(text)}
+
+
+def test_claims_are_no_field_in_which_runs_differ(runs):
+    found = {name: lottery_jax.load_results(runs / name) for name in ("one", "other")}
+    other = found["other"]
+    found["other"] = other._replace(config={**other.config, "claims": ()})
+    assert "fields that differ: 1<" in report._differences(found)
 
 
 def test_figures_are_those_of_the_tables(page, runs):

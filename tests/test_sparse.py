@@ -419,3 +419,19 @@ def test_programs_are_sparse_where_pruned_weights_are_zero(path, expected, monke
     config.train.execution = "sparse"
     helpers.tiny_algorithm(config)
     assert made == expected
+
+
+@pytest.mark.parametrize(("generations", "expected"), [(4, "dense"), (5, "auto")])
+def test_a_trial_is_worth_it_where_lanes_are_trained_often(
+    generations, expected, monkeypatch
+):
+    """From a thousand steps on, of all generations together."""
+    config, made = load("nets.py:xor10,smoke"), []
+
+    def make_runner(*arguments, execution, **options):
+        made.append(execution)
+
+    monkeypatch.setattr(execution, "make_runner", make_runner)
+    config.algorithm.generations, config.algorithm.search.steps = generations, 200
+    helpers.tiny_algorithm(config)
+    assert made == [expected, "dense"]
