@@ -125,6 +125,8 @@ def _rounds(
             more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
             layers = ", ".join(empty[:3]) + more
             progress.say(f"note: nothing is left of {layers} in a ticket of this round")
+        for name in certificate["idle_controls"]:
+            progress.say(f"note: the control {name} is the ticket itself in this round")
         for note in info.notes:
             progress.say(f"note: {note}")
         summary, curves = hosts.from_first(

@@ -461,6 +461,17 @@ def _spoil_control(info):
     )
 
 
+def _spoil_reinit(info):
+    """A fresh draw that draws nothing."""
+    return _with_ticket_in(info, slice(4, 6))
+
+
+def _with_ticket_in(info, lanes):
+    """Weights of the two tickets in two other lanes."""
+    params = jax.tree.map(lambda leaf: leaf.at[lanes].set(leaf[:2]), info.lanes.params)
+    return info._replace(lanes=info.lanes._replace(params=params))
+
+
 def _spoil_second_respect(info):
     key = info.lanes.key.at[3].set(jax.random.key(5))
     return info._replace(lanes=info.lanes._replace(key=key))
@@ -481,6 +492,7 @@ def _spoil_second_respect(info):
         ),
         (_spoil_shrinking, "weights revived by the new mask in lane ticket 0"),
         (_spoil_control, "control differs from its ticket in respects in lane random"),
+        (_spoil_reinit, "control differs from its ticket in respects in lane reinit"),
         (_spoil_second_respect, "respects in lane random 0, replicate 1: 2"),
     ],
 )
@@ -511,6 +523,45 @@ def test_a_random_mask_may_be_the_tickets_own_in_a_tiny_network():
         )  # fmt: skip
         for info in run_rounds(config)[0]:
             certify(info)
+
+
+def test_weights_alone_in_their_layer_have_no_other_order():
+    """However many replicates there are; with three weights a layer there is."""
+    config = helpers.tiny_config(
+        data__name="xor", model__hidden=(3,), replicates=12,
+        algorithm__prune_fraction=0.5, algorithm__output_prune_fraction=0.5,
+        algorithm__rounds=2,
+    )  # fmt: skip
+    config.controls = {"reshuffle": 1}
+    infos, _ = run_rounds(config)
+    kept = [set(info.num_keep.values()) for info in infos]
+    assert kept == [{6}, {3}, {1}]
+    found = [certify(info) for info in infos]
+    assert [own["idle_controls"] for own in found] == [[], [], ["reshuffle"]]
+    same = infos[1].lanes._replace(
+        params=jax.tree.map(
+            lambda leaf: jnp.concatenate([leaf[:12]] * 2), infos[1].lanes.params
+        )
+    )
+    with pytest.raises(CertificateError, match="in lane reshuffle"):
+        certify(infos[1]._replace(lanes=same))
+
+
+def test_the_same_size_everywhere_has_no_other_order_until_it_was_trained():
+    """Rewound to a later step, so that sizes are a control from round 1 on."""
+    config = helpers.tiny_config(
+        model__initializer="signed_constant", algorithm__rewind_step=10
+    )
+    config.controls = {"permute": 1, "permute_signed": 1}
+    infos, _ = run_rounds(config, rounds=2)
+    idle = [certify(info)["idle_controls"] for info in infos]
+    assert idle == [["permute_signed"], []]
+    for number, lanes, name in [
+        (0, slice(2, 4), "permute"),
+        (1, slice(4, 6), "permute_signed"),
+    ]:
+        with pytest.raises(CertificateError, match=f"in lane {name} 0"):
+            certify(_with_ticket_in(infos[number], lanes))
 
 
 def test_a_layer_that_vanishes_is_noted(monkeypatch):

@@ -5,7 +5,6 @@ survivors that are not reset, controls that change nothing, counts that are off 
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from lottery_jax.algorithms.methods import MAY_AGREE
 from lottery_jax.errors import CertificateError
 from lottery_jax.tickets import masks
 from lottery_jax.tickets.controls import OF_THE_MASK
+from lottery_jax.tickets.reinitialization import REINITS
 
 
 def certify(info: RoundInfo) -> dict:
@@ -32,6 +32,7 @@ def certify(info: RoundInfo) -> dict:
             info.rewound,
             info.old_mask,
             info.mask,
+            info.prunable,
             jnp.array(info.ticket_of),
             info.keeps_pruned,
         )
@@ -74,19 +75,19 @@ def certify(info: RoundInfo) -> dict:
         check(holds, f"{group} keeps {should}, found", kept[group])
     differs = found["differs"]
     respects = sum(values.astype(int) for values in differs.values())
+    idle_controls = []
     for name in dict.fromkeys(label.lane for label in info.labels[tickets:]):
         own = np.array([label.lane == name for label in info.labels])
-        # A random mask may be the ticket's own, unless that is beyond belief.
         control = name.split("/")[-1]
-        first = int(own.argmax())
-        likely = control in OF_THE_MASK and (
-            own.sum() * _log_masks(info, found, first) <= 20
-        )
-        # Another way to find a mask may find the same: that is what it tells.
-        likely |= control in MAY_AGREE
-        idle = not respects[own].any() and not likely
-        holds = ~own | (respects <= 1) & (not idle)
+        idle = not respects[own].any()
+        # One that is drawn may be its ticket, unless that is beyond belief. Another way
+        # to find a mask may find the same: that is what it tells.
+        kind = _what_is_drawn(control)
+        likely = control in MAY_AGREE or (kind and found[kind][own].sum() <= 30)
+        holds = ~own | (respects <= 1) & (likely or not idle)
         check(holds, "control differs from its ticket in respects", respects)
+        if idle and control in REINITS:
+            idle_controls.append(name)
     if problems:
         shown = "\n  ".join(problems[:5])
         raise CertificateError(
@@ -119,6 +120,7 @@ def certify(info: RoundInfo) -> dict:
             for name in prunable
             if not name.endswith("bias") and not np.all(found["kept"][name][:tickets])
         ],
+        "idle_controls": idle_controls,
         "filled_up": [] if info.filled is None else np.asarray(info.filled).tolist(),
         "diverged": [
             list(info.labels[index]) for index in np.flatnonzero(found["diverged"])
@@ -126,21 +128,18 @@ def certify(info: RoundInfo) -> dict:
     }
 
 
-def _log_masks(info: RoundInfo, found: dict, lane: int) -> float:
-    """Natural logarithm of the number of masks with a lane's counts per layer."""
-    sizes = {
-        name: leaf[0].size for name, leaf in masks.named_leaves(info.old_mask).items()
-    }
-    counts = [(sizes[name], found["kept"][name][lane]) for name in sizes]
-    return sum(
-        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-        for n, k in counts
-    )
+def _what_is_drawn(control: str) -> str | None:
+    """Of `_measure`: a lower bound on the bits of chance in a lane of a control."""
+    if control in OF_THE_MASK:
+        return "mask_bits"
+    if control in REINITS:
+        return "size_bits" if control.endswith("_signed") else "weight_bits"
+    return None
 
 
-@functools.partial(jax.jit, static_argnums=6)
+@functools.partial(jax.jit, static_argnums=7)
 def _measure(
-    lanes, trained, rewound, old_mask, masks_found, ticket_of, keeps_pruned
+    lanes, trained, rewound, old_mask, masks_found, prunable, ticket_of, keeps_pruned
 ) -> dict:
     """Counts per lane [N], or per ticket, which stand first."""
     tickets = len(jax.tree.leaves(old_mask)[0])
@@ -175,6 +174,21 @@ def _measure(
         masks.apply(start, mask),
         masks.apply(start if rewound is None else rewound, mask),
     )
+
+    def bits(leaf_bits):
+        """Sums `leaf_bits(kept, weights)` of one ticket over the prunable leaves."""
+
+        def of_leaf(may, kept, weights):
+            return jnp.where(may, jax.vmap(leaf_bits)(kept, weights), 0)
+
+        found = jax.tree.map(of_leaf, prunable, mask, start)
+        return sum(jax.tree.leaves(found))[ticket_of]
+
+    def smaller(kept, weights):
+        """How many kept weights are not of the largest size."""
+        size = jnp.where(kept, jnp.abs(weights), 0)
+        return jnp.sum(kept & (size < jnp.max(size)))
+
     losses = [values for name, values in trained.summary.items() if "loss" in name]
     # Where nobody measured a loss, NaN shows in the weights.
     losses = losses or [count(trained.final)]
@@ -192,5 +206,9 @@ def _measure(
             "key": unlike_ticket(jax.random.key_data(lanes.key)),
             "hypers": unlike_ticket(lanes.hypers),
         },
+        # Of n weights k may have 2^min(k, n - k) places, 2^(k - 1) orders or signs.
+        "mask_bits": bits(lambda kept, _: jnp.minimum(jnp.sum(kept), jnp.sum(~kept))),
+        "weight_bits": bits(lambda kept, _: jnp.maximum(jnp.sum(kept) - 1, 0)),
+        "size_bits": bits(lambda *leaf: jnp.maximum(smaller(*leaf) - 1, 0)),
         "diverged": ~jnp.all(jnp.isfinite(jnp.stack(losses)), axis=0),
     }

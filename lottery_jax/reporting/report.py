@@ -262,6 +262,8 @@ def _certificates(results: Results) -> str:
             notes.append(f"diverged: {certificate['diverged']}")
         if certificate["empty_layers"]:
             notes.append(f"empty: {', '.join(certificate['empty_layers'])}")
+        if idle := certificate.get("idle_controls"):  # older runs have none
+            notes.append(f"the ticket itself: {', '.join(idle)}")
         rows.append(
             f"<tr><td>{certificate['round']}</td>"
             f"<td>{html.escape('; '.join(notes))}</td></tr>"
