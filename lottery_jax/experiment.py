@@ -126,7 +126,7 @@ def _rounds(
             layers = ", ".join(empty[:3]) + more
             progress.say(f"note: nothing is left of {layers} in a ticket of this round")
         for name in certificate["idle_controls"]:
-            progress.say(f"note: the control {name} is the ticket itself in this round")
+            progress.say(f"note: {name} came out as its ticket in this round")
         for note in info.notes:
             progress.say(f"note: {note}")
         summary, curves = hosts.from_first(

@@ -14,11 +14,10 @@ from lottery_jax.analysis import claims
 from lottery_jax.data import DATASETS, STANDARDIZE
 from lottery_jax.errors import ConfigError, LotteryError, nearest
 from lottery_jax.fields import FIELDS, checks, optimization
-from lottery_jax.fields.base import OWN_COLUMNS, drawn
+from lottery_jax.fields.base import OWN_COLUMNS
 from lottery_jax.models import ACTIVATIONS, BIASES, INITIALIZERS, MODELS
 from lottery_jax.tickets import CONTROLS
 from lottery_jax.tickets.planting import MODES
-from lottery_jax.tickets.reinitialization import OF_SIZES
 from lottery_jax.tickets.targets import TARGETS
 from lottery_jax.training.execution import EXECUTIONS
 from lottery_jax.training.lanes import PLANS
@@ -48,7 +47,11 @@ def validate(config: ConfigDict) -> None:
     fields.check(config)
     if "jitter" in config.algorithm:
         checks.positive(config, "algorithm.jitter")
-    _check_controls(config)
+    for name in config.controls:
+        if name not in CONTROLS:
+            problem = f"no such control; {nearest(name, CONTROLS)}"
+            raise ConfigError(f"controls.{name}", problem)
+        checks.at_least(config, f"controls.{name}", 0)
     last = fields.last_round(config.algorithm)
     claims.validate(config.claims, lambda number: fields.lanes(config, number), last)
     _check_planting(config)
@@ -98,21 +101,6 @@ def _check_train(config: ConfigDict):
     if config.train.eval_every > config.train.steps:
         problem = f"beyond the last step, {config.train.steps}"
         checks.refuse(config, "train.eval_every", problem)
-
-
-def _check_controls(config: ConfigDict):
-    for name in config.controls:
-        if name not in CONTROLS:
-            problem = f"no such control; {nearest(name, CONTROLS)}"
-            raise ConfigError(f"controls.{name}", problem)
-        checks.at_least(config, f"controls.{name}", 0)
-    from_init = FIELDS[config.algorithm.name].from_init(config)
-    if config.model.initializer == "signed_constant" and from_init:
-        for name in drawn(config.controls):
-            if name in OF_SIZES:
-                problem = "it keeps the signs, and signed_constant has one size"
-                problem = f"would be the ticket itself: {problem}"
-                raise ConfigError(f"controls.{name}", problem)
 
 
 def _check_planting(config: ConfigDict):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lottery_jax import assembly, programs, rng
+from lottery_jax import assembly, programs, rng, stacks
 from lottery_jax import config as configs
 from lottery_jax.models import MODELS
 from lottery_jax.tickets import masks
@@ -112,6 +112,22 @@ def make_context(seed=0):
         batch=Split(x, jnp.argmax(x[:, :3], 1)),
         loss=losses.cross_entropy,
     )
+
+
+def with_idle(info, *lanes):
+    """A round in which these lanes are their tickets, to the last bit."""
+    places = [
+        ticket if label.lane in lanes else place
+        for place, (label, ticket) in enumerate(
+            zip(info.labels, info.ticket_of, strict=True)
+        )
+    ]
+    trained = info.trained
+    changed, final, best, found = stacks.take(
+        (info.lanes, trained.final, trained.best, info.found_mask), np.array(places)
+    )
+    trained = trained._replace(final=final, best=best)
+    return info._replace(lanes=changed, trained=trained, found_mask=found)
 
 
 def assert_trees_equal(one, other):

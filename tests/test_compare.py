@@ -196,16 +196,18 @@ def test_random_masks_of_two_methods_differ():
     assert abs((mask[0] & mask[2]).mean() - 0.25) < 0.05
 
 
-def test_a_check_that_changes_nothing_is_found_out():
+def test_a_control_that_changes_nothing_is_caught_and_a_check_is_told():
+    """Scores may be all alike, and then the lowest are the highest."""
     _, algorithm, roots = helpers.tiny_algorithm(
-        tiny(algorithm__checks=("inverted",), algorithm__methods=("snip",))
+        tiny(algorithm__checks=("inverted",), controls__shuffle=1)
     )
     state, _ = algorithm.step(algorithm.init(roots))
     _, info = algorithm.step(state)
-    certify(info)
-    same = jax.tree.map(lambda leaf: leaf.at[2:].set(leaf[:2]), info.lanes.mask)
-    with pytest.raises(CertificateError, match="snip/inverted"):
-        certify(info._replace(lanes=info.lanes._replace(mask=same)))
+    assert certify(info)["idle_controls"] == []
+    with pytest.raises(CertificateError, match="its ticket in lane snip/shuffle 0"):
+        certify(helpers.with_idle(info, "snip/shuffle"))
+    told = certify(helpers.with_idle(info, "snip/inverted"))
+    assert told["idle_controls"] == ["snip/inverted"]
 
 
 def test_nested_counts_never_grow_and_add_up():

@@ -37,7 +37,6 @@ from lottery_jax.tickets import (
     schedules,
 )
 from lottery_jax.tickets.controls import OF_THE_MASK
-from lottery_jax.tickets.reinitialization import OF_SIZES
 from lottery_jax.tickets.saliency import SALIENCIES
 from lottery_jax.tickets.selection import select
 from lottery_jax.training import execution, loop, optimizers
@@ -431,40 +430,6 @@ def test_a_control_like_the_ticket_is_refused():
     )
     with pytest.raises(ConfigError, match="controls.constant_signed: the ticket"):
         validation.validate(config)
-
-
-@pytest.mark.parametrize(
-    "algorithm", ["imp", "compare", "gradual", "supermask", "strong_tickets"]
-)
-@pytest.mark.parametrize("control", OF_SIZES)
-def test_sizes_are_refused_where_all_weights_have_one(algorithm, control):
-    """Here it was: the same, where signed_constant is the initialisation."""
-    config = configs.default(algorithm)
-    config.model.initializer = "signed_constant"
-    config.controls = {control: 0, control.removesuffix("_signed"): 1}
-    validation.validate(config)
-    config.controls = {control: 1}
-    with pytest.raises(ConfigError, match=f"controls.{control}: would be the ticket"):
-        validation.validate(config)
-    config.model.initializer = "kaiming_normal"
-    validation.validate(config)
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "fields"),
-    [
-        ("imp", {"rewind_step": 5}),
-        ("imp", {"rewind": "fine_tune"}),
-        ("compare", {"methods": ("learning_rate",)}),
-        ("nets", {}),
-    ],
-)
-def test_sizes_are_a_control_where_weights_have_moved(algorithm, fields):
-    config = configs.default(algorithm)
-    config.model.initializer = "signed_constant"
-    config.controls = {"permute_signed": 1}
-    config.algorithm.update(fields)
-    validation.validate(config)
 
 
 STEPS_OF = {

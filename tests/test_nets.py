@@ -316,6 +316,13 @@ def test_a_matched_count_that_is_wrong_is_caught(compared):
         certify(last._replace(num_keep={"all": wrong}))
 
 
+@pytest.mark.parametrize("control", ["random", "reinit"])
+def test_controls_that_change_nothing_are_caught(compared, control):
+    _, infos, _ = compared
+    with pytest.raises(CertificateError, match=f"its ticket in lane {control} 0"):
+        certify(helpers.with_idle(infos[-1], control))
+
+
 def test_compat_does_as_the_published_code_did():
     config = load("nets.py:compat,smoke")
     config.algorithm.population, config.algorithm.initial_density = 6, 0.5

@@ -141,6 +141,22 @@ def test_a_run_that_is_not_finished_is_shown_as_far_as_it_is(runs, tmp_path):
     assert "<summary>half" not in lottery_jax.write_report(both, path).read_text()
 
 
+def test_controls_with_nothing_to_draw_are_told(tmp_path, capsys):
+    """A lone weight in each layer has no other order."""
+    config = helpers.tiny_config(
+        data__name="xor", model__hidden=(3,), algorithm__rounds=2,
+        algorithm__prune_fraction=0.5, algorithm__output_prune_fraction=0.5,
+    )  # fmt: skip
+    config.controls = {"random": 1, "reshuffle": 1}
+    found = experiment.run(config, tmp_path / "run")
+    told = [certificate["idle_controls"] for certificate in found.certificates]
+    assert told == [[], [], ["reshuffle"]]
+    printed = capsys.readouterr().out
+    assert printed.count("note: reshuffle came out as its ticket in this round") == 1
+    text = lottery_jax.write_report([tmp_path / "run"], tmp_path / "r.html").read_text()
+    assert text.count("controls that came out as their ticket: reshuffle<") == 1
+
+
 def test_what_is_no_run_is_refused(runs, tmp_path):
     for paths, message in (([], "no run"), ([tmp_path], "is no run directory")):
         with pytest.raises(LotteryError, match=message):

@@ -654,6 +654,14 @@ def test_weights_that_moved_are_caught(rounds):
         certify(info._replace(lanes=info.lanes._replace(params=moved)))
 
 
+@pytest.mark.parametrize("control", ["random", "reinit"])
+def test_controls_that_change_nothing_are_caught(rounds, control):
+    info = rounds[2][1]
+    assert 0.1 < info.density < 0.9
+    with pytest.raises(CertificateError, match=f"its ticket in lane {control} 0"):
+        certify(helpers.with_idle(info, control))
+
+
 def test_the_second_block_compiles_nothing(rounds):
     compiled = rounds[-1]
     assert compiled[0].count("jit(begin)") == 1

@@ -144,6 +144,13 @@ def test_weights_that_moved_are_caught(short):
         certify(info._replace(trained=info.trained._replace(final=final)))
 
 
+@pytest.mark.parametrize("control", ["reinit", "reinit_signed", "jitter"])
+def test_controls_that_change_nothing_are_caught(short, control):
+    _, info = short
+    with pytest.raises(CertificateError, match=f"its ticket in lane {control} 0"):
+        certify(helpers.with_idle(info, control))
+
+
 def test_controls_draw_apart(short):
     _, info = short
     kernels = {

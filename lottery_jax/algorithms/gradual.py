@@ -135,7 +135,7 @@ def gradual(
       jitter: noise of the reinitialisation "jitter", in standard deviations.
 
     Raises:
-      ConfigError: an emptied layer, no layer left to prune, a kind there is not, more
+      ConfigError: an emptied layer, nothing that is pruned, a kind there is not, more
         updates than steps.
     """
     model = task.model
@@ -158,6 +158,10 @@ def gradual(
         )
         for density in (1, *densities)
     ]
+    for density, plan in zip(densities, plans[1:], strict=True):
+        if plan[-1] == sizes:
+            problem = f"{density} of so few weights keeps all of them"
+            raise ConfigError("algorithm.densities", problem)
     steps = grid({}, 0)[-1]
     first, last = round(begin * steps), round(end * steps)
     if last - first < updates:

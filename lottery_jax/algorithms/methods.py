@@ -74,10 +74,8 @@ METHODS = {
 the trained network once for every density, and `imp` and `imp_synflow`, which train,
 prune and rewind from density to density. The last five learn a mask of theta_0."""
 
-MAY_AGREE = (*CORRUPTIONS, "hybrid")
-MASK_CHECKS = (*MAY_AGREE, "inverted")
-"""What may change in how a mask is found; "hybrid": smart ratios per layer. Those but
-the last may find the same mask."""
+MASK_CHECKS = (*CORRUPTIONS, "hybrid", "inverted")
+"""What may change in how a mask is found; "hybrid": smart ratios per layer."""
 
 
 class Strand(NamedTuple):

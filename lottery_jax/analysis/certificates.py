@@ -5,6 +5,7 @@ survivors that are not reset, controls that change nothing, counts that are off 
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,15 @@ import numpy as np
 
 from lottery_jax import stacks
 from lottery_jax.algorithms.base import RoundInfo
-from lottery_jax.algorithms.methods import MAY_AGREE
+from lottery_jax.algorithms.methods import MASK_CHECKS
+from lottery_jax.analysis import chance
 from lottery_jax.errors import CertificateError
 from lottery_jax.tickets import masks
 from lottery_jax.tickets.controls import OF_THE_MASK
 from lottery_jax.tickets.reinitialization import REINITS
+
+BEYOND_BELIEF = 30
+"""Bits of chance, one in a billion: a control that is its ticket does nothing."""
 
 
 def certify(info: RoundInfo) -> dict:
@@ -32,7 +37,6 @@ def certify(info: RoundInfo) -> dict:
             info.rewound,
             info.old_mask,
             info.mask,
-            info.prunable,
             jnp.array(info.ticket_of),
             info.keeps_pruned,
         )
@@ -78,15 +82,14 @@ def certify(info: RoundInfo) -> dict:
     idle_controls = []
     for name in dict.fromkeys(label.lane for label in info.labels[tickets:]):
         own = np.array([label.lane == name for label in info.labels])
-        control = name.split("/")[-1]
         idle = not respects[own].any()
-        # One that is drawn may be its ticket, unless that is beyond belief. Another way
-        # to find a mask may find the same: that is what it tells.
-        kind = _what_is_drawn(control)
-        likely = control in MAY_AGREE or (kind and found[kind][own].sum() <= 30)
-        holds = ~own | (respects <= 1) & (likely or not idle)
-        check(holds, "control differs from its ticket in respects", respects)
-        if idle and control in REINITS:
+        fault = idle and _bits_of_chance(info, found["kept"], name, own) > BEYOND_BELIEF
+        check(
+            ~own | (respects <= 1) & (not fault),
+            "respects (one is right) in which a control differs from its ticket",
+            respects,
+        )
+        if idle and (info.density < 1 or name not in OF_THE_MASK):
             idle_controls.append(name)
     if problems:
         shown = "\n  ".join(problems[:5])
@@ -128,18 +131,33 @@ def certify(info: RoundInfo) -> dict:
     }
 
 
-def _what_is_drawn(control: str) -> str | None:
-    """Of `_measure`: a lower bound on the bits of chance in a lane of a control."""
+def _bits_of_chance(info: RoundInfo, kept: dict, name: str, own: np.ndarray) -> float:
+    """How unlikely it is that a control, lanes `own` [N], is its tickets by chance."""
+    control = name.split("/")[-1]
+    prunable = masks.prunable_names(info.prunable)
+    tickets = np.array(info.ticket_of)[own]
+    if control in MASK_CHECKS:  # That another way finds the same is what it tells.
+        return 0
     if control in OF_THE_MASK:
-        return "mask_bits"
-    if control in REINITS:
-        return "size_bits" if control.endswith("_signed") else "weight_bits"
-    return None
+        leaves = masks.named_leaves(info.old_mask)
+        sizes = {leaf: leaves[leaf][0].size for leaf in prunable}
+        return sum(
+            chance.of_mask(control, [(sizes[x], kept[x][ticket]) for x in prunable])
+            for ticket in tickets
+        )
+    if control not in REINITS:
+        return math.inf
+    trees = stacks.take((info.lanes.params, info.mask), tickets)
+    weights, mask = map(masks.named_leaves, jax.device_get(trees))
+    return sum(
+        chance.of_weights(control, [weights[x][i][mask[x][i]] for x in prunable])
+        for i in range(len(tickets))
+    )
 
 
-@functools.partial(jax.jit, static_argnums=7)
+@functools.partial(jax.jit, static_argnums=6)
 def _measure(
-    lanes, trained, rewound, old_mask, masks_found, prunable, ticket_of, keeps_pruned
+    lanes, trained, rewound, old_mask, masks_found, ticket_of, keeps_pruned
 ) -> dict:
     """Counts per lane [N], or per ticket, which stand first."""
     tickets = len(jax.tree.leaves(old_mask)[0])
@@ -174,21 +192,6 @@ def _measure(
         masks.apply(start, mask),
         masks.apply(start if rewound is None else rewound, mask),
     )
-
-    def bits(leaf_bits):
-        """Sums `leaf_bits(kept, weights)` of one ticket over the prunable leaves."""
-
-        def of_leaf(may, kept, weights):
-            return jnp.where(may, jax.vmap(leaf_bits)(kept, weights), 0)
-
-        found = jax.tree.map(of_leaf, prunable, mask, start)
-        return sum(jax.tree.leaves(found))[ticket_of]
-
-    def smaller(kept, weights):
-        """How many kept weights are not of the largest size."""
-        size = jnp.where(kept, jnp.abs(weights), 0)
-        return jnp.sum(kept & (size < jnp.max(size)))
-
     losses = [values for name, values in trained.summary.items() if "loss" in name]
     # Where nobody measured a loss, NaN shows in the weights.
     losses = losses or [count(trained.final)]
@@ -206,9 +209,5 @@ def _measure(
             "key": unlike_ticket(jax.random.key_data(lanes.key)),
             "hypers": unlike_ticket(lanes.hypers),
         },
-        # Of n weights k may have 2^min(k, n - k) places, 2^(k - 1) orders or signs.
-        "mask_bits": bits(lambda kept, _: jnp.minimum(jnp.sum(kept), jnp.sum(~kept))),
-        "weight_bits": bits(lambda kept, _: jnp.maximum(jnp.sum(kept) - 1, 0)),
-        "size_bits": bits(lambda *leaf: jnp.maximum(smaller(*leaf) - 1, 0)),
         "diverged": ~jnp.all(jnp.isfinite(jnp.stack(losses)), axis=0),
     }

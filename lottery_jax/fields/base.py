@@ -54,7 +54,6 @@ class Fields(NamedTuple):
       controls: name in `CONTROLS` -> number per replicate, unless a config says else.
       measures: `measures(config) -> columns`, beginnings of names of columns that runs
         of this algorithm have and others have not -> the lanes with them, None: all.
-      from_init: `from_init(config)`, whether tickets start from theta_0 in all rounds.
       swept: names of fields of which the compiled programs know nothing.
       plants: it looks for what is planted.
       stateless: `stateless(config) -> (field, why)`, with which networks with batch
@@ -70,7 +69,6 @@ class Fields(NamedTuple):
     measures: Callable[[ConfigDict], Mapping[str, Collection[str] | None]] = (
         lambda config: {}
     )
-    from_init: Callable[[ConfigDict], bool] = lambda config: True
     swept: tuple[str, ...] = ()
     plants: bool = False
     stateless: Callable[[ConfigDict], tuple[str, str] | None] = lambda config: None

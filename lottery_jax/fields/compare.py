@@ -93,11 +93,6 @@ def measures(config: ConfigDict) -> dict[str, None]:
     return {"untrained_test": None} if learned else {}
 
 
-def from_init(config: ConfigDict) -> bool:
-    """All but tickets that start from the trained dense network."""
-    return not all(METHODS[name].trained for name in config.algorithm.methods)
-
-
 def stateless(config: ConfigDict) -> tuple[str, str] | None:
     """Methods that learn scores do it of networks without state."""
     for name in config.algorithm.methods:
@@ -108,5 +103,5 @@ def stateless(config: ConfigDict) -> tuple[str, str] | None:
 
 FIELDS = Fields(
     make, check, lambda fields: len(fields.densities), lanes, shrink,
-    measures=measures, from_init=from_init, plants=True, stateless=stateless,
+    measures=measures, plants=True, stateless=stateless,
 )  # fmt: skip

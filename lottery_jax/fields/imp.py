@@ -149,18 +149,12 @@ def measures(config: ConfigDict) -> dict[str, tuple[str, ...]]:
     return {"kept": ("ticket",), "dropped": ("ticket",)}
 
 
-def from_init(config: ConfigDict) -> bool:
-    """Rewound to theta_0, not later and to nothing else."""
-    return config.algorithm.rewind == "weights" and not config.algorithm.rewind_step
-
-
 FIELDS = Fields(
     make,
     check,
     shrink=shrink,
     controls={"random": 1, "reinit": 1},
     measures=measures,
-    from_init=from_init,
     swept=(
         *("prune_fraction", "conv_prune_fraction", "output_prune_fraction", "scope"),
         *("score", "score_examples", "allocation", "ladder", "iterations", "path"),

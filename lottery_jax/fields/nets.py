@@ -138,6 +138,5 @@ FIELDS = Fields(
     lanes,
     shrink_search,
     controls={"random": 1, "reinit": 1, "shuffle": 1},
-    from_init=lambda config: False,
     stateless=lambda config: ("model.name", "candidates are networks"),
 )

@@ -263,7 +263,7 @@ def _certificates(results: Results) -> str:
         if certificate["empty_layers"]:
             notes.append(f"empty: {', '.join(certificate['empty_layers'])}")
         if idle := certificate.get("idle_controls"):  # older runs have none
-            notes.append(f"the ticket itself: {', '.join(idle)}")
+            notes.append(f"controls that came out as their ticket: {', '.join(idle)}")
         rows.append(
             f"<tr><td>{certificate['round']}</td>"
             f"<td>{html.escape('; '.join(notes))}</td></tr>"

@@ -160,10 +160,3 @@ REINITS = {
     "reshuffle_signed": reshuffle_signed,
 }
 """Name -> `draw(context) -> params`."""
-
-OF_SIZES = tuple(
-    f"{name}_signed"
-    for name in ("constant", "permute", "reinit", "resample", "reshuffle")
-)
-"""Those that keep the signs, and whose sizes are those of the initialisation: theta
-itself where these are all one."""
