@@ -20,6 +20,7 @@ from lottery_jax.fields.checks import get
 from lottery_jax.models import ACTIVATIONS, BIASES, INITIALIZERS
 from lottery_jax.tickets import (
     ALLOCATIONS,
+    CONTROLS,
     FREEZES,
     LADDERS,
     LAWS,
@@ -135,7 +136,7 @@ def put(config, field, value) -> bool:
 
 @st.composite
 def changed(draw):
-    """A config with some fields changed, and what they are."""
+    """A config with some fields changed, and controls that it had not."""
     path = draw(st.sampled_from(BASES))
     config = load(path)
     fields = dict(flat(config))
@@ -143,6 +144,8 @@ def changed(draw):
     changes = {name: draw(plausible(name, fields[name])) for name in draw(names)}
     there = [name for name, value in changes.items() if put(config, name, value)]
     assume(there)
+    for name in draw(st.lists(st.sampled_from([*CONTROLS]), max_size=2, unique=True)):
+        changes[f"controls.{name}"] = config.controls[name] = draw(st.integers(1, 2))
     note(f"{path} {changes}")
     return config
 
