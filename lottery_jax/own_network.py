@@ -113,7 +113,7 @@ def find_ticket(
       LotteryError: a leaf that is no float array, nothing to prune, an unknown name, a
         training that returns something else than it was given (says where), fractions
         or rounds that would empty a layer.
-      CertificateError: a training that moves pruned weights.
+      CertificateError: training moves pruned weights, or a control does nothing.
     """
     for function, name in ((train, "train"), (warm_up or train, "warm_up")):
         if not callable(function):

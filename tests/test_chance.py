@@ -1,6 +1,6 @@
 """How unlikely an idle control is: against the controls themselves, drawn often."""
 
-import itertools
+import functools
 import math
 import types
 
@@ -28,49 +28,63 @@ KEPT = {
     "lone": {"a": [0, 1, 0, 0], "b": [0, 0, 1]},
     "none": {"a": [0, 0, 0, 0], "b": [0, 0, 0]},
 }
+BOTH_LAWS = ("reinit", "reinit_signed", "constant")
 
 
-def how_often(control, theta, kept, coins=True):
-    """(bits, part of the draws in which the control is its ticket)."""
-    theta = {name: jnp.array(x, jnp.float32) for name, x in THETA[theta].items()}
-    mask = {name: jnp.array(x, bool) for name, x in KEPT[kept].items()}
+@functools.cache
+def draws(control, one_size):
+    """`frequency(theta, mask)`, how often the control is its ticket.
+
+    Networks have one size in each layer and signs by coins, or a normal law.
+    """
+    law = jax.random.rademacher if one_size else jax.random.normal
 
     def init(key):
-        """One size a layer with signs by coins; or a normal law."""
-        keys = dict(zip(theta, jax.random.split(key), strict=True))
-        law = jax.random.rademacher if coins else jax.random.normal
-        return {name: x[0] * law(keys[name], x.shape) for name, x in theta.items()}, {}
+        a, b = jax.random.split(key)
+        return {"a": law(a, (4,), jnp.float32), "b": 2 * law(b, (3,), jnp.float32)}, {}
 
-    context = helpers.make_context()._replace(
-        model=types.SimpleNamespace(init=init), prunable={"a": True, "b": True},
-        init=theta, rewind_point=theta, start=theta, final=theta, mask=mask,
-        old_mask=mask, lane=helpers.make_lane(theta, mask),
-    )  # fmt: skip
-
-    def is_ticket(key):
-        lane = CONTROLS[control](context._replace(key=key))
-        same = jax.tree.map(
-            lambda x, y: jnp.all(x == y),
-            (lane.params, lane.mask), (theta, mask),
+    def is_ticket(key, theta, mask):
+        context = helpers.make_context()._replace(
+            key=key, model=types.SimpleNamespace(init=init),
+            prunable={"a": True, "b": True}, init=init(jax.random.key(3))[0],
+            rewind_point=theta, start=theta, final=theta, mask=mask, old_mask=mask,
+            lane=helpers.make_lane(theta, mask),
         )  # fmt: skip
+        lane = CONTROLS[control](context)
+        same = jax.tree.map(
+            lambda x, y: jnp.all(x == y), (lane.params, lane.mask), (theta, mask)
+        )
         return jnp.all(jnp.array(jax.tree.leaves(same)))
 
     keys = jax.random.split(jax.random.key(1), DRAWS)
-    found = float(jnp.mean(jax.jit(jax.vmap(is_ticket))(keys)))
+    return jax.jit(
+        lambda theta, mask: jnp.mean(
+            jax.vmap(is_ticket, (0, None, None))(keys, theta, mask)
+        )
+    )
+
+
+def how_often(control, theta, kept, one_size=True):
+    """(bits, part of the draws in which the control is its ticket)."""
+    theta = {name: np.array(x, np.float32) for name, x in THETA[theta].items()}
+    mask = {name: np.array(x, bool) for name, x in KEPT[kept].items()}
+    found = float(draws(control, one_size)(theta, mask))
     if control in OF_THE_MASK:
         counts = [(leaf.size, int(leaf.sum())) for leaf in mask.values()]
         return chance.of_mask(control, counts), found
-    leaves = [np.asarray(theta[name])[np.asarray(mask[name])] for name in theta]
+    leaves = [theta[name][mask[name]] for name in theta]
     return chance.of_weights(control, leaves), found
 
 
-@pytest.mark.parametrize("kept", KEPT)
 @pytest.mark.parametrize("control", [*OF_THE_MASK, *REINITS])
-def test_a_control_is_its_ticket_no_more_often_than_its_bits_say(control, kept):
-    for theta, coins in itertools.product(THETA, (True, False)):
-        bits, found = how_often(control, theta, kept, coins)
-        most = 2.0**-bits
-        assert found <= most + 4 * math.sqrt(most * (1 - most) / DRAWS), theta
+def test_a_control_is_its_ticket_no_more_often_than_its_bits_say(control):
+    for one_size in (True, False)[: 1 + (control in BOTH_LAWS)]:
+        for theta in THETA:
+            for kept in KEPT:
+                bits, found = how_often(control, theta, kept, one_size)
+                most = 2.0**-bits
+                width = 4 * math.sqrt(most * (1 - most) / DRAWS)
+                assert found <= most + width, (theta, kept, one_size)
 
 
 @pytest.mark.parametrize(
@@ -81,15 +95,17 @@ def test_a_control_is_its_ticket_no_more_often_than_its_bits_say(control, kept):
         ("reshuffle", "unlike", "some"),  # 3! * 2!
         ("reshuffle", "ties", "all"),
         ("reshuffle_signed", "unlike", "some"),
-        ("permute_signed", "ties", "all"),
-        ("reinit", "one_size", "all"),  # seven coins
-        ("permute", "alike", "all"),
         ("reshuffle_signed", "one_size", "all"),
+        ("permute", "alike", "all"),
+        ("permute_signed", "ties", "all"),
+        ("resample", "alike", "some"),
+        ("resample_signed", "one_size", "all"),
+        ("reinit", "one_size", "all"),  # seven coins
         ("reinit_signed", "one_size", "all"),
         ("jitter", "unlike", "none"),
     ],
 )
-def test_and_just_as_often_where_they_are_exact(control, theta, kept):
+def test_bits_are_exact_where_nothing_else_is_drawn(control, theta, kept):
     bits, found = how_often(control, theta, kept)
     expected = 2.0**-bits
     width = 4 * math.sqrt(expected * (1 - expected) / DRAWS)
@@ -104,6 +120,19 @@ def test_counts_of_masks_and_of_orders_are_those_of_the_textbook():
     assert chance.of_mask("dense", counts) == math.inf
     assert chance.of_mask("dense", [(7, 7), (5, 5)]) == 0
     kept = np.array([1, 1, 1, 2, 2, 3.0])
-    found = chance.of_weights("reshuffle", [kept, -kept, kept[:1]])
-    np.testing.assert_allclose(found, 2 * math.log2(60), rtol=1e-9)
-    assert chance.of_weights("noise_1", [kept, kept[:1]]) == math.inf
+    signs = np.array([1, -1, -1, 1, 1.0])
+    for control, bits_of_kept, bits_of_signs in [
+        ("reshuffle", math.log2(60), math.log2(10)),
+        ("resample", math.log2(60), math.log2(10)),
+        ("permute_signed", math.log2(60), 0),
+        ("resample_signed", math.log2(60), 0),
+        ("constant", math.inf, 5),
+        ("constant_signed", math.inf, 0),
+        ("reinit", math.inf, 5),
+        ("reinit_signed", math.inf, 0),
+        ("noise_1", math.inf, math.inf),
+    ]:
+        found = [chance.of_weights(control, [x, x, x[:1]]) for x in (kept, signs)]
+        lone = 1 if control == "constant" else 0
+        expected = [2 * bits_of_kept + lone, 2 * bits_of_signs + lone]
+        np.testing.assert_allclose(found, expected, rtol=1e-9)

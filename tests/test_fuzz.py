@@ -136,7 +136,7 @@ def put(config, field, value) -> bool:
 
 @st.composite
 def changed(draw):
-    """A config with some fields changed, and controls that it had not."""
+    """A config with some of its fields changed, and controls added."""
     path = draw(st.sampled_from(BASES))
     config = load(path)
     fields = dict(flat(config))

@@ -455,6 +455,15 @@ def _spoil_random(info):
     return helpers.with_idle(info, "random")
 
 
+def _spoil_one_random(info):
+    """In one of two replicates."""
+    idle = helpers.with_idle(info, "random")
+    old, new = ((x.lanes, x.trained.final, x.trained.best) for x in (info, idle))
+    lanes, final, best = jax.tree.map(lambda x, y: x.at[3].set(y[3]), old, new)
+    trained = info.trained._replace(final=final, best=best)
+    return info._replace(lanes=lanes, trained=trained)
+
+
 def _spoil_reinit(info):
     return helpers.with_idle(info, "reinit")
 
@@ -478,8 +487,18 @@ def _spoil_second_respect(info):
             "survivors off their rewind point in lane ticket 0, replicate 0",
         ),
         (_spoil_shrinking, "weights revived by the new mask in lane ticket 0"),
-        (_spoil_random, "control differs from its ticket in lane random"),
-        (_spoil_reinit, "control differs from its ticket in lane reinit"),
+        (
+            _spoil_random,
+            "control that does nothing (bits against chance) in lane random",
+        ),
+        (
+            _spoil_one_random,
+            "nothing (bits against chance) in lane random 0, replicate 1",
+        ),
+        (
+            _spoil_reinit,
+            "control that does nothing (bits against chance) in lane reinit",
+        ),
         (_spoil_second_respect, "its ticket in lane random 0, replicate 1: 2"),
     ],
 )
@@ -503,13 +522,16 @@ def test_survivors_that_are_not_reset_are_caught(monkeypatch):
 
 def test_a_random_mask_may_be_the_tickets_own_in_a_tiny_network():
     """Two hidden units, one replicate: it happens, and it is no fault."""
+    idle = []
     for seed in range(6):
         config = helpers.tiny_config(
             data__name="xor", model__hidden=(2,), replicates=1, seed__root=seed,
             algorithm__rounds=1, controls__shuffle=1,
         )  # fmt: skip
-        for info in run_rounds(config)[0]:
-            certify(info)
+        dense, *others = [certify(info) for info in run_rounds(config)[0]]
+        assert dense["idle_controls"] == []
+        idle += [certificate["idle_controls"] for certificate in others]
+    assert ["random"] in idle or ["shuffle"] in idle and [] in idle
 
 
 def test_weights_alone_in_their_layer_have_no_other_order():
@@ -525,7 +547,7 @@ def test_weights_alone_in_their_layer_have_no_other_order():
     assert kept == [{6}, {3}, {1}]
     found = [certify(info) for info in infos]
     assert [own["idle_controls"] for own in found] == [[], [], ["reshuffle"]]
-    with pytest.raises(CertificateError, match="its ticket in lane reshuffle"):
+    with pytest.raises(CertificateError, match="nothing .* in lane reshuffle"):
         certify(helpers.with_idle(infos[1], "reshuffle"))
 
 
@@ -539,7 +561,7 @@ def test_the_same_size_everywhere_has_no_other_order_until_it_was_trained():
     idle = [certify(info)["idle_controls"] for info in infos]
     assert idle == [["permute_signed"], []]
     for info, name in zip(infos, ("permute", "permute_signed"), strict=True):
-        with pytest.raises(CertificateError, match=f"its ticket in lane {name} 0"):
+        with pytest.raises(CertificateError, match=f"nothing .* in lane {name} 0"):
             certify(helpers.with_idle(info, name))
 
 
@@ -561,6 +583,14 @@ def test_a_layer_that_vanishes_is_noted(monkeypatch):
     infos, _ = run_rounds(config, rounds=2)
     assert certify(infos[0])["empty_layers"] == []
     assert certify(infos[1])["empty_layers"] == ["output/kernel"]
+
+
+def test_a_control_like_a_diverged_ticket_is_told():
+    infos, _ = run_rounds(helpers.tiny_config(), rounds=2)
+    idle = helpers.with_idle(infos[1], "random")
+    summary = {name: values * jnp.nan for name, values in idle.trained.summary.items()}
+    diverged = idle._replace(trained=idle.trained._replace(summary=summary))
+    assert certify(diverged)["idle_controls"] == ["random"]
 
 
 def test_a_diverged_ticket_is_noted_and_pruning_goes_on():

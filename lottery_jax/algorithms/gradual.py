@@ -160,7 +160,7 @@ def gradual(
     ]
     for density, plan in zip(densities, plans[1:], strict=True):
         if plan[-1] == sizes:
-            problem = f"{density} of so few weights keeps all of them"
+            problem = f"{density}: layers this small would keep all weights"
             raise ConfigError("algorithm.densities", problem)
     steps = grid({}, 0)[-1]
     first, last = round(begin * steps), round(end * steps)

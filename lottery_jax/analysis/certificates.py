@@ -21,7 +21,7 @@ from lottery_jax.tickets.controls import OF_THE_MASK
 from lottery_jax.tickets.reinitialization import REINITS
 
 BEYOND_BELIEF = 30
-"""Bits of chance, one in a billion: a control that is its ticket does nothing."""
+"""Bits, one in a billion: a control that is its ticket against more is at fault."""
 
 
 def certify(info: RoundInfo) -> dict:
@@ -79,18 +79,7 @@ def certify(info: RoundInfo) -> dict:
         check(holds, f"{group} keeps {should}, found", kept[group])
     differs = found["differs"]
     respects = sum(values.astype(int) for values in differs.values())
-    idle_controls = []
-    for name in dict.fromkeys(label.lane for label in info.labels[tickets:]):
-        own = np.array([label.lane == name for label in info.labels])
-        idle = not respects[own].any()
-        fault = idle and _bits_of_chance(info, found["kept"], name, own) > BEYOND_BELIEF
-        check(
-            ~own | (respects <= 1) & (not fault),
-            "respects (one is right) in which a control differs from its ticket",
-            respects,
-        )
-        if idle and (info.density < 1 or name not in OF_THE_MASK):
-            idle_controls.append(name)
+    idle_controls = _check_controls(info, found, respects, check)
     if problems:
         shown = "\n  ".join(problems[:5])
         raise CertificateError(
@@ -131,28 +120,54 @@ def certify(info: RoundInfo) -> dict:
     }
 
 
-def _bits_of_chance(info: RoundInfo, kept: dict, name: str, own: np.ndarray) -> float:
-    """How unlikely it is that a control, lanes `own` [N], is its tickets by chance."""
-    control = name.split("/")[-1]
-    prunable = masks.prunable_names(info.prunable)
-    tickets = np.array(info.ticket_of)[own]
+def _check_controls(info: RoundInfo, found: dict, respects: np.ndarray, check) -> list:
+    """That each lane differs from its ticket in one of the `respects` [N].
+
+    Returns the controls that are their tickets in all lanes, by chance or for want of
+    anything that could differ.
+    """
+    idle_controls = []
+    for name in dict.fromkeys(label.lane for label in info.labels[info.num_tickets :]):
+        own = np.array([label.lane == name for label in info.labels])
+        several = "respects, more than one, in which a control differs from its ticket"
+        check(~own | (respects <= 1), several, respects)
+        idle = own & (respects == 0)
+        if not idle.any():
+            continue
+        control, all_idle = name.split("/")[-1], (idle == own).all()
+        bits = np.where(own, _bits(info, found["kept"], control), 0)
+        bits[found["diverged"]] = 0  # NaN is no fault of the control.
+        total = bits.sum() if all_idle else 0
+        fault = idle & (np.maximum(bits, total) > BEYOND_BELIEF)
+        check(~fault, "a control that does nothing (bits against chance)", bits)
+        if all_idle and (info.density < 1 or control not in OF_THE_MASK):
+            idle_controls.append(name)
+    return idle_controls
+
+
+def _bits(info: RoundInfo, kept: dict, control: str) -> np.ndarray:
+    """Against each lane's being its ticket by chance, were it this control: [N]."""
     if control in MASK_CHECKS:  # That another way finds the same is what it tells.
-        return 0
+        return np.zeros(len(info.labels))
+    prunable = masks.prunable_names(info.prunable)
     if control in OF_THE_MASK:
         leaves = masks.named_leaves(info.old_mask)
-        sizes = {leaf: leaves[leaf][0].size for leaf in prunable}
-        return sum(
-            chance.of_mask(control, [(sizes[x], kept[x][ticket]) for x in prunable])
-            for ticket in tickets
-        )
-    if control not in REINITS:
-        return math.inf
-    trees = stacks.take((info.lanes.params, info.mask), tickets)
-    weights, mask = map(masks.named_leaves, jax.device_get(trees))
-    return sum(
-        chance.of_weights(control, [weights[x][i][mask[x][i]] for x in prunable])
-        for i in range(len(tickets))
-    )
+        sizes = [leaves[name][0].size for name in prunable]
+        counts = [
+            zip(sizes, [kept[name][i] for name in prunable], strict=True)
+            for i in range(info.num_tickets)
+        ]
+        bits = [chance.of_mask(control, own) for own in counts]
+    elif control in REINITS:
+        trees = stacks.first((info.lanes.params, info.mask), info.num_tickets)
+        weights, mask = map(masks.named_leaves, jax.device_get(trees))
+        bits = [
+            chance.of_weights(control, [weights[x][i][mask[x][i]] for x in prunable])
+            for i in range(info.num_tickets)
+        ]
+    else:
+        bits = [math.inf] * info.num_tickets
+    return np.array(bits)[info.ticket_of]
 
 
 @functools.partial(jax.jit, static_argnums=6)

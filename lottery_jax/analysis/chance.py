@@ -2,9 +2,9 @@
 
 A control that does nothing is a fault. One that had nothing to draw is none: a lone
 weight has one order, weights of one size keep it, an empty layer has one mask. Here is,
-in bits, how unlikely it is that a control that works draws its very ticket: at least so
-many times was a fair coin tossed, and fell as the ticket has it. Lanes of one control
-are drawn independently, so their bits add up.
+in bits, how unlikely it is that a working control draws its very ticket, or a lower
+bound: b bits are b fair coins that all fell right. Lanes of one control are drawn
+independently, so their bits add up.
 """
 
 import math
@@ -17,7 +17,7 @@ def of_mask(control: str, counts: Iterable[tuple[int, int]]) -> float:
     """Bits of a control in `OF_THE_MASK`.
 
     Args:
-      control: its name; "dense" draws nothing and is another than a ticket with holes.
+      control: its name; "dense" draws nothing: it differs from tickets with holes.
       counts: (weights, kept weights of the ticket) of every leaf that may be pruned.
     """
     if control == "dense":
@@ -44,18 +44,19 @@ def _log2_factorial(num: int) -> float:
 
 
 def _orders(kept):
-    """Of an order of values; to draw them with replacement hits it less often."""
+    """Of an order of values: `permute` takes some from pruned places and `resample`
+    draws with replacement, which both hit it less often."""
     _, counts = np.unique(kept, return_counts=True)
     return _log2_factorial(len(kept)) - sum(map(_log2_factorial, counts))
 
 
 def _of_noise(kept):
-    """Of a continuous law; one value everywhere may have no spread to draw from."""
+    """Of a continuous law, where layers have a spread; those of one value may not."""
     return math.inf if _differ(kept) else 0
 
 
 def _of_fresh_draw(kept):
-    """The same, but one size may have a sign by a fair coin."""
+    """Of a continuous law, or of one size with signs by fair coins."""
     return math.inf if _differ(np.abs(kept)) else len(kept) * _differ(kept)
 
 
@@ -69,7 +70,7 @@ def _differ(values) -> bool:
 
 
 BITS = {
-    "constant": len,
+    "constant": lambda kept: _of_sizes(kept) + len(kept),
     "constant_signed": _of_sizes,
     "permute": _orders,
     "permute_signed": lambda kept: _orders(np.abs(kept)),
