@@ -114,10 +114,10 @@ def make_context(seed=0):
     )
 
 
-def with_idle(info, *lanes):
-    """A round in which these lanes are their tickets, to the last bit."""
+def with_idle(info, lane, replicate=None):
+    """A round in which a lane is its ticket bit for bit, in one replicate or in all."""
     places = [
-        ticket if label.lane in lanes else place
+        ticket if label.lane == lane and replicate in (None, label.replicate) else place
         for place, (label, ticket) in enumerate(
             zip(info.labels, info.ticket_of, strict=True)
         )

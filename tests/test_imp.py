@@ -456,12 +456,7 @@ def _spoil_random(info):
 
 
 def _spoil_one_random(info):
-    """In one of two replicates."""
-    idle = helpers.with_idle(info, "random")
-    old, new = ((x.lanes, x.trained.final, x.trained.best) for x in (info, idle))
-    lanes, final, best = jax.tree.map(lambda x, y: x.at[3].set(y[3]), old, new)
-    trained = info.trained._replace(final=final, best=best)
-    return info._replace(lanes=lanes, trained=trained)
+    return helpers.with_idle(info, "random", replicate=1)
 
 
 def _spoil_reinit(info):
@@ -547,8 +542,16 @@ def test_weights_alone_in_their_layer_have_no_other_order():
     assert kept == [{6}, {3}, {1}]
     found = [certify(info) for info in infos]
     assert [own["idle_controls"] for own in found] == [[], [], ["reshuffle"]]
-    with pytest.raises(CertificateError, match="nothing .* in lane reshuffle"):
-        certify(helpers.with_idle(infos[1], "reshuffle"))
+    one = helpers.with_idle(infos[1], "reshuffle", replicate=5)
+    assert certify(one)["idle_controls"] == []
+    every = helpers.with_idle(infos[1], "reshuffle")
+    # One replicate says nothing; five bits of each of the others do.
+    alike = jax.tree.map(
+        lambda leaf: leaf.at[jnp.array([0, 12])].set(1), every.lanes.params
+    )
+    for info in (every, every._replace(lanes=every.lanes._replace(params=alike))):
+        with pytest.raises(CertificateError, match="nothing .* in lane reshuffle"):
+            certify(info)
 
 
 def test_the_same_size_everywhere_has_no_other_order_until_it_was_trained():
