@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -75,6 +76,13 @@ def test_tensorflow_and_chex_are_not_imported():
     for module, path in modules():
         roots = {name.split(".")[0] for name in imports(path)}
         assert not roots & {"tensorflow", "chex", "clu", "torch"}, module
+
+
+def test_compiled_programs_call_no_lapack():
+    """On several CPU devices it may wait for its own thread, and hang (jaxlib 0.10.2)."""
+    called = re.compile(r"\b(jnp|lax|jax\.numpy|jax\.scipy)\.(linalg|fft)\b")
+    for module, path in modules():
+        assert not called.search(path.read_text()), module
 
 
 def test_everything_public_has_a_docstring():

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import optax
-from threadpoolctl import threadpool_limits
 
 from lottery_jax import rng, stacks
 from lottery_jax.algorithms.base import (
@@ -94,10 +93,6 @@ def sample_complexity(
         for replicate in range(replicates)
     ]
     ladder = [{name: width * kept} for kept in kept_per_unit]
-    if len(jax.local_devices(backend="cpu")) > 1:
-        # Eigenvalues are LAPACK's, whose threads would wait for those of other lanes.
-        # For good, since runs of a sweep overlap.
-        threadpool_limits(1, "blas")
     run = make_run(make_train=teachers.make_train, tolerance=tolerance)
 
     def init(roots) -> RoundState:
@@ -141,6 +136,9 @@ def sample_complexity(
         kernels = masks.named_leaves(lanes.mask)[name]
         effective = jax.vmap(effective_sparsity)(kernels)
         summary = trained.summary | {"effective_sparsity": effective}
+        matrices = summary.pop("gauss_newton")
+        least = teachers.least_eigenvalues(matrices, lanes.mask)
+        summary["least_eigenvalue"] = least
         info = RoundInfo(
             round=number,
             density=kept_per_unit[number] / inputs,

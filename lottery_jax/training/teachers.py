@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
@@ -48,7 +49,8 @@ def make_train(
     Returns:
       `train`. Losses are `half_squared_error`. The summary has the columns `samples`;
       `relative_error` and `success`, at the end; `steps_to_success`, the first step
-      with such an error, NaN where there was none; `least_eigenvalue`, at the teacher.
+      with such an error, NaN where there was none; and the matrix `gauss_newton` at the
+      teacher, which is no column but what `least_eigenvalues` wants.
     """
 
     def forward(params, x):
@@ -120,7 +122,7 @@ def make_train(
             "relative_error": last["relative_error"],
             "success": last["relative_error"] <= tolerance,
             "steps_to_success": reached,
-            "least_eigenvalue": least_eigenvalue(forward, teacher, lane.mask, x, used),
+            "gauss_newton": gauss_newton(forward, teacher, x, used),
         }
         return Trained(final, best["params"], {}, history, summary)
 
@@ -136,29 +138,41 @@ def half_squared_error(outputs, targets, used) -> jax.Array:
     return jnp.sum(jnp.where(used, squares, 0)) / (2 * jnp.sum(used))
 
 
-def least_eigenvalue(
-    forward: Forward, teacher: Params, mask: Mask, x: jax.Array, used: jax.Array
+def gauss_newton(
+    forward: Forward, teacher: Params, x: jax.Array, used: jax.Array
 ) -> jax.Array:
-    """Of the Gauss-Newton matrix of the loss in the kept weights, at the teacher.
+    """The Gauss-Newton matrix of the loss in all P weights, at the teacher: [P, P].
 
-    There it is the Hessian, where that exists. Zero: some direction costs nothing, as
-    with fewer samples than kept weights.
+    There it is the Hessian, where that exists.
 
     Args:
       forward: of a network with one output.
       teacher: its weights.
-      mask: which weights are trained.
       x: inputs [B, ...].
       used: which of them are seen, bool [B].
     """
     weights, unravel = ravel_pytree(teacher)
-    kept, _ = ravel_pytree(mask)
 
     def output(weights, x):
         return forward(unravel(weights), x[None])[0, 0]
 
     jacobian = jax.vmap(jax.grad(output), (None, 0))(weights, x)
-    jacobian = jnp.where(used[:, None] & kept[None], jacobian, 0)
-    matrix = jacobian.T @ jacobian / jnp.sum(used)
-    # Pruned weights get an eigenvalue that is not the least: one shape for all masks.
-    return jnp.linalg.eigvalsh(matrix + jnp.diag(~kept * jnp.trace(matrix)))[0]
+    jacobian = jnp.where(used[:, None], jacobian, 0)
+    return jacobian.T @ jacobian / jnp.sum(used)
+
+
+def least_eigenvalues(matrices: jax.Array, mask: Mask) -> np.ndarray:
+    """Of symmetric matrices [N, P, P] in the weights that a mask [N, ...] keeps: [N].
+
+    Zero: some direction costs nothing, as with fewer samples than kept weights. Not for
+    compiled programs: there LAPACK may run on a thread of the pool that it waits for,
+    and with programs on several devices none is left (jaxlib 0.10.2 hangs).
+    """
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(mask)]
+    kept = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+    return np.array(
+        [
+            np.linalg.eigvalsh(matrix[np.ix_(own, own)])[0]
+            for matrix, own in zip(np.asarray(matrices), kept, strict=True)
+        ]
+    )
