@@ -79,8 +79,8 @@ def test_tensorflow_and_chex_are_not_imported():
 
 
 def test_compiled_programs_call_no_lapack():
-    """On several CPU devices it may wait for its own thread, and hang (jaxlib 0.10.2)."""
-    called = re.compile(r"\b(jnp|lax|jax\.numpy|jax\.scipy)\.(linalg|fft)\b")
+    """On several CPU devices it may wait for its own thread (jaxlib 0.10.2)."""
+    called = re.compile(r"\b(jnp|lax|jax\.numpy|jax\.scipy)\.(linalg\.(?!norm)|fft\.)")
     for module, path in modules():
         assert not called.search(path.read_text()), module
 
