@@ -42,6 +42,7 @@ from lottery_jax.tickets.selection import select
 from lottery_jax.training import execution, loop, optimizers
 from lottery_jax.types import Trained
 from tests import helpers
+from tests.test_config import load
 
 STEPS = 12
 """Of real training, in the few tests that need it."""
@@ -430,6 +431,16 @@ def test_a_control_like_the_ticket_is_refused():
     )
     with pytest.raises(ConfigError, match="controls.constant_signed: the ticket"):
         validation.validate(config)
+
+
+@pytest.mark.parametrize("path", ["theys.py:smoke", "strong_tickets.py:smoke"])
+def test_what_is_drawn_is_drawn_in_one_program(path, tmp_path):
+    """Here it was: of one replicate two programs drew other last bits of theta_0."""
+    config = load(path)
+    config.model.initializer = "glorot_truncated_normal"
+    config.replicates = 1
+    config.controls = {"permute": 1, "reinit": 1}
+    experiment.run(config, tmp_path / "run")
 
 
 STEPS_OF = {

@@ -188,35 +188,37 @@ def gradual(
     def init(roots) -> RoundState:
         return RoundState(jnp.int32(0), roots)
 
-    def theta_0(state: RoundState, replicate) -> Params:
-        return model.init(rng.stream(state.roots, "init", replicate))[0]
-
     @jax.jit
     def start(state: RoundState) -> tuple[Params, Mask]:
-        """theta_0 and the mask that keeps all of it, leaves [R, ...]."""
-        params = jax.vmap(theta_0, (None, 0))(state, jnp.arange(replicates))
+        """theta_0 and the mask that keeps all of it, leaves [R, ...].
+
+        Drawn in one place: another program may draw other bits.
+        """
+
+        def one(replicate):
+            return model.init(rng.stream(state.roots, "init", replicate))[0]
+
+        params = jax.vmap(one)(jnp.arange(replicates))
         return params, masks.full(params)
 
     def order(state: RoundState, replicate) -> Key:
         return rng.stream(state.roots, "order", replicate, state.round)
 
     @jax.jit
-    def prepare_pruned(state: RoundState, num_keep) -> Lane:
+    def prepare_pruned(state: RoundState, theta: Params, num_keep) -> Lane:
         """The networks that are pruned while they train: lanes [R, ...]."""
 
-        def one(replicate):
-            params = theta_0(state, replicate)
+        def one(replicate, params):
             own = hypers | {"num_keep": num_keep}
             return Lane(params, masks.full(params), order(state, replicate), own)
 
-        return jax.vmap(one)(jnp.arange(replicates))
+        return jax.vmap(one)(jnp.arange(replicates), theta)
 
     @jax.jit
-    def prepare(state: RoundState, final: Params, num_keep) -> Lane:
+    def prepare(state: RoundState, theta: Params, final: Params, num_keep) -> Lane:
         """The tickets found in `final` [R, ...] and their controls: lanes [N, ...]."""
 
-        def one(replicate, final):
-            params = theta_0(state, replicate)
+        def one(replicate, params, final):
             everything = masks.full(params)
             size = jax.tree.map(jnp.abs, final)
             mask = selection.select(size, everything, num_keep, groups)
@@ -228,21 +230,23 @@ def gradual(
             )  # fmt: skip
             return with_controls(context, controls)
 
-        lanes = jax.vmap(one, out_axes=1)(jnp.arange(replicates), final)
+        lanes = jax.vmap(one, out_axes=1)(jnp.arange(replicates), theta, final)
         return flatten_lanes(lanes)
 
     def step(state: RoundState) -> tuple[RoundState, RoundInfo]:
         number = int(state.round)
         plan, evaluations = plans[number], jnp.array(grid({}, 0))
+        theta, everything = start(state)
         pruning = prepare_pruned(
             state,
+            theta,
             {name: jnp.array([keep[name] for keep in plan]) for name in names},
         )
         final = pruning.params
         if number:
             pruned = run_pruned(pruning, evaluations)
             final = pruned.final
-        lanes = prepare(state, final, plan[-1])
+        lanes = prepare(state, theta, final, plan[-1])
         found, told, trained = lanes.mask, labels, run(lanes, evaluations)
         if number:
             own = stacks.first(lanes.mask, replicates)
@@ -254,7 +258,6 @@ def gradual(
         if patience is not None:
             reported = as_published(trained, told, patience, number == 0)
             trained = trained._replace(summary=trained.summary | reported)
-        theta, everything = start(state)
         info = RoundInfo(
             round=number,
             density=sum(plan[-1].values()) / sum(sizes.values()),

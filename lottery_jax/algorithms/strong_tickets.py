@@ -106,8 +106,14 @@ def strong_tickets(
     labels = label_lanes(controls, replicates)
     splits = jax.device_put(tuple(task.dataset[:3]))
 
-    def weights(roots, replicate) -> Params:
-        return model.init(rng.stream(roots, "init", replicate))[0]
+    @jax.jit
+    def draw(roots) -> Params:
+        """theta_0, leaves [R, ...], drawn once: other programs may draw other bits."""
+
+        def one(replicate):
+            return model.init(rng.stream(roots, "init", replicate))[0]
+
+        return jax.vmap(one)(jnp.arange(replicates))
 
     def measure(params, split: Split, names) -> dict[str, jax.Array]:
         def forward(x):
@@ -117,9 +123,7 @@ def strong_tickets(
         functions = {"loss": task.loss, **task.metrics}
         return {name: functions[name](outputs, split.y) for name in names}
 
-    def scores_with(roots, replicate) -> genetic_search.Scores:
-        theta = weights(roots, replicate)
-
+    def scores_with(theta: Params) -> genetic_search.Scores:
         def scores(bits, split, names):
             def one(own):
                 params = masks.apply(theta, bitstrings.to_mask(layout, own))
@@ -129,27 +133,27 @@ def strong_tickets(
 
         return scores
 
-    def of_each(function, roots, *trees):
+    def of_each(function, roots, theta, *trees):
         """`function(scores, key of the search, ...)` of every replicate, in turn.
 
         One after another, so that a search that has stopped takes no time.
         """
 
         def one(own):
-            replicate, *rest = own
+            replicate, theta, *rest = own
             key = rng.stream(roots, "search", replicate)
-            return function(scores_with(roots, replicate), key, *rest)
+            return function(scores_with(theta), key, *rest)
 
-        return jax.lax.map(one, (jnp.arange(replicates), *trees))
+        return jax.lax.map(one, (jnp.arange(replicates), theta, *trees))
 
-    def begin(roots, splits):
+    def begin(roots, theta, splits):
         def one(scores, key):
             return steps.begin(jax.random.fold_in(key, 0), scores, splits)
 
-        return of_each(one, roots)
+        return of_each(one, roots, theta)
 
     @jax.jit
-    def block(roots, searches, splits):
+    def block(roots, theta, searches, splits):
         """A block of generations of every search: (searches, rows [R, generations])."""
 
         def one(scores, key, search):
@@ -171,9 +175,9 @@ def strong_tickets(
 
             return jax.lax.scan(step, search, None, length=generations_per_round)
 
-        return of_each(one, roots, searches)
+        return of_each(one, roots, theta, searches)
 
-    def chosen(roots, searches, validation):
+    def chosen(roots, theta, searches, validation):
         """Tickets before pruning, bits [R, n]; and fronts on the validation split."""
 
         def one(scores, _, front):
@@ -182,32 +186,32 @@ def strong_tickets(
             front = front._replace(accuracy=valid)
             return front.bits[fronts.choose(front, max_density)], front
 
-        return of_each(one, roots, searches.front)
+        return of_each(one, roots, theta, searches.front)
 
-    def pruned(roots, bits, split):
+    def pruned(roots, theta, bits, split):
         def one(scores, _, bits):
             def accuracy(bits):
                 return scores(bits[None], split, ("accuracy",))["accuracy"][0]
 
             return genetic_search.prune(bits, accuracy, prune_tolerance)
 
-        return of_each(one, roots, bits)
+        return of_each(one, roots, theta, bits)
 
-    def chosen_by_test(roots, searches, test):
+    def chosen_by_test(roots, theta, searches, test):
         """Bits [R, n] of the last populations' best on the test split."""
 
         def one(scores, _, bits):
             found = scores(bits, test, ("accuracy",))["accuracy"]
             return bits[genetics.best(1, -found, jnp.sum(bits, axis=1))[0]]
 
-        return of_each(one, roots, searches.bits)
+        return of_each(one, roots, theta, searches.bits)
 
-    def lanes_of(roots, bits) -> Lane:
-        def one(replicate, own):
+    def lanes_of(roots, theta, bits) -> Lane:
+        def one(replicate, theta, own):
             def key(name):
                 return rng.stream(roots, name, replicate)
 
-            theta, mask = weights(roots, replicate), bitstrings.to_mask(layout, own)
+            mask = bitstrings.to_mask(layout, own)
             lane = Lane(theta, mask, key("order"), {"learning_rate": jnp.float32(0)})
             context = Context(
                 key=key("control"), model=model, prunable=layout.prunable, init=theta,
@@ -216,7 +220,7 @@ def strong_tickets(
             )  # fmt: skip
             return with_controls(context, controls)
 
-        stacked = jax.vmap(one, out_axes=1)(jnp.arange(replicates), bits)
+        stacked = jax.vmap(one, out_axes=1)(jnp.arange(replicates), theta, bits)
         return flatten_lanes(stacked)
 
     def evaluate(lanes: Lane, split: Split):
@@ -226,38 +230,36 @@ def strong_tickets(
 
         return jax.lax.map(one, lanes)
 
-    def drawn(roots):
-        return jax.vmap(lambda i: weights(roots, i))(jnp.arange(replicates))
-
-    begin, chosen, pruned, chosen_by_test, lanes_of, evaluate, drawn = map(
-        jax.jit, (begin, chosen, pruned, chosen_by_test, lanes_of, evaluate, drawn)
+    begin, chosen, pruned, chosen_by_test, lanes_of, evaluate = map(
+        jax.jit, (begin, chosen, pruned, chosen_by_test, lanes_of, evaluate)
     )
 
     def init(roots) -> State:
-        shapes, _ = jax.eval_shape(begin, roots, splits)
+        shapes, _ = jax.eval_shape(begin, roots, jax.eval_shape(draw, roots), splits)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return State(jnp.int32(0), roots, zeros)
 
     def step(state: State) -> tuple[State, RoundInfo]:
         number, roots, before = int(state.round), state.roots, -1
+        theta = draw(roots)
         if number == 0:
-            searches, table = begin(roots, splits)
+            searches, table = begin(roots, theta, splits)
             table = {name: values[:, None] for name, values in table.items()}
             table["there"] = jnp.ones((replicates, 1), bool)
         else:
             before = int(state.searches.generation.max())
-            searches, table = block(roots, state.searches, splits)
-        bits, found = chosen(roots, searches, splits[1])
+            searches, table = block(roots, theta, state.searches, splits)
+        bits, found = chosen(roots, theta, searches, splits[1])
         of_tickets = {"generation": searches.generation, "stopped": searches.stopped}
         if number == last and prune:
-            own = evaluate(lanes_of(roots, bits), splits[1])["accuracy"]
+            own = evaluate(lanes_of(roots, theta, bits), splits[1])["accuracy"]
             of_tickets["validation_accuracy_before_pruning"] = own[:replicates]
             of_tickets["density_before_pruning"] = jnp.mean(bits, axis=1)
             judges = splits[1]
             if prune_on == "both":
                 judges = jax.tree.map(lambda *x: jnp.concatenate(x), *splits[:2])
-            bits = pruned(roots, bits, judges)
-        lanes = lanes_of(roots, bits)
+            bits = pruned(roots, theta, bits, judges)
+        lanes = lanes_of(roots, theta, bits)
         # The only time that the test split is looked at is in the last round.
         names = ("train", "validation", "test") if number == last else SEARCHED
         summary = {
@@ -266,10 +268,10 @@ def strong_tickets(
             for key, values in evaluate(lanes, split).items()
         }
         if number == last and test_selected:
-            other = chosen_by_test(roots, searches, splits[2])
-            other = pruned(roots, other, splits[2]) if prune else other
+            other = chosen_by_test(roots, theta, searches, splits[2])
+            other = pruned(roots, theta, other, splits[2]) if prune else other
             of_tickets["test_selected_density"] = jnp.mean(other, axis=1)
-            own = evaluate(lanes_of(roots, other), splits[2])["accuracy"]
+            own = evaluate(lanes_of(roots, theta, other), splits[2])["accuracy"]
             of_tickets["test_selected_test_accuracy"] = own[:replicates]
         others = np.full(len(labels) - replicates, np.nan)
         summary |= {
@@ -292,7 +294,7 @@ def strong_tickets(
             prunable=layout.prunable,
             labels=labels,
             lanes=lanes,
-            rewound=drawn(roots),
+            rewound=theta,
             old_mask=stacks.first(everything, replicates),
             trained=Trained(final, final, {}, history, summary),
             start=before,
