@@ -435,7 +435,7 @@ def test_a_control_like_the_ticket_is_refused():
 
 @pytest.mark.parametrize("path", ["theys.py:smoke", "strong_tickets.py:smoke"])
 def test_what_is_drawn_is_drawn_in_one_program(path, tmp_path):
-    """Here it was: of one replicate two programs drew other last bits of theta_0."""
+    """With one replicate two programs drew theta_0 here with other last bits."""
     config = load(path)
     config.model.initializer = "glorot_truncated_normal"
     config.replicates = 1

@@ -146,8 +146,11 @@ def test_the_least_eigenvalue_is_that_of_the_kept_weights():
         matrix = teachers.gauss_newton(
             forward, params_of(teacher), jnp.float32(x), used
         )
-        kept = {"dense_0": {"kernel": np.stack([~mask, mask])}}
-        return teachers.least_eigenvalues(jnp.stack([matrix, matrix]), kept)[1]
+        kept = {"dense_0": {"kernel": np.stack([~mask, mask, mask])}}
+        matrices = jnp.stack([matrix, matrix, matrix * jnp.nan])
+        _, least, lost = teachers.least_eigenvalues(matrices, kept)
+        assert np.isnan(lost)
+        return least
 
     def expected(num):
         active = (x[:num] @ teacher > 0) / 3

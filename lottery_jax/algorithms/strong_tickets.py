@@ -108,7 +108,7 @@ def strong_tickets(
 
     @jax.jit
     def draw(roots) -> Params:
-        """theta_0, leaves [R, ...], drawn once: other programs may draw other bits."""
+        """theta_0, leaves [R, ...], in one program: another may draw other bits."""
 
         def one(replicate):
             return model.init(rng.stream(roots, "init", replicate))[0]

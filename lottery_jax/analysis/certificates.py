@@ -21,7 +21,7 @@ from lottery_jax.tickets.controls import OF_THE_MASK
 from lottery_jax.tickets.reinitialization import REINITS
 
 BEYOND_BELIEF = 30
-"""Bits, one in a billion: a control that is its ticket against more is at fault."""
+"""Bits, one in a billion: to be its ticket against longer odds is a control's fault."""
 
 
 def certify(info: RoundInfo) -> dict:
@@ -121,7 +121,10 @@ def certify(info: RoundInfo) -> dict:
 
 
 def _check_controls(info: RoundInfo, found: dict, respects: np.ndarray, check) -> list:
-    """That each lane differs from its ticket in one of the `respects` [N].
+    """That none differs in several respects, or in none where that is beyond belief.
+
+    Args:
+      respects: in how many each lane differs from its ticket [N].
 
     Returns the controls that are their tickets in all lanes, by chance or for want of
     anything that could differ.
@@ -137,8 +140,8 @@ def _check_controls(info: RoundInfo, found: dict, respects: np.ndarray, check) -
         control, all_idle = name.split("/")[-1], (idle == own).all()
         bits = np.where(own, _bits(info, found["kept"], control), 0)
         bits[found["diverged"]] = 0  # NaN is no fault of the control.
-        total = bits.sum() if all_idle else 0
-        fault = idle & (np.maximum(bits, total) > BEYOND_BELIEF)
+        # Any of 2^lanes sets of lanes might have been the idle ones.
+        fault = idle & (bits[idle].sum() - own.sum() > BEYOND_BELIEF)
         check(~fault, "a control that does nothing (bits against chance)", bits)
         if all_idle and (info.density < 1 or control not in OF_THE_MASK):
             idle_controls.append(name)
