@@ -38,13 +38,14 @@ def draws(control, one_size):
     Networks have one size in each layer and signs by coins, or a normal law.
     """
     law = jax.random.rademacher if one_size else jax.random.normal
+    some = helpers.make_context()  # cached: not while a program is traced
 
     def init(key):
         a, b = jax.random.split(key)
         return {"a": law(a, (4,), jnp.float32), "b": 2 * law(b, (3,), jnp.float32)}, {}
 
     def is_ticket(key, theta, mask):
-        context = helpers.make_context()._replace(
+        context = some._replace(
             key=key, model=types.SimpleNamespace(init=init),
             prunable={"a": True, "b": True}, init=init(jax.random.key(3))[0],
             rewind_point=theta, start=theta, final=theta, mask=mask, old_mask=mask,
