@@ -543,9 +543,8 @@ def test_weights_alone_in_their_layer_have_no_other_order():
     found = [certify(info) for info in infos]
     assert [own["idle_controls"] for own in found] == [[], [], ["reshuffle"]]
     some = infos[1]
-    for replicate in range(
-        7
-    ):  # 36 bits, but there are 2^12 ways to take some of twelve
+    # 36 bits, but there are 2^12 ways to take some of twelve.
+    for replicate in range(7):
         some = helpers.with_idle(some, "reshuffle", replicate)
         assert certify(some)["idle_controls"] == []
     for replicate in range(7, 10):
