@@ -1,5 +1,6 @@
 """Intervals against closed forms, figures against the table they show."""
 
+import itertools
 from pathlib import Path
 
 import matplotlib.image
@@ -12,7 +13,13 @@ from scipy import stats
 import lottery_jax
 from lottery_jax import experiment, main
 from lottery_jax.analysis.statistics import confidence_interval
-from lottery_jax.reporting import figures, plotting, progress, ticket_figures
+from lottery_jax.reporting import (
+    figures,
+    plotting,
+    progress,
+    search_figures,
+    ticket_figures,
+)
 from lottery_jax.reporting.results import Results
 from lottery_jax.tickets import CONTROLS
 from tests import helpers
@@ -380,6 +387,23 @@ def test_a_level_curve_is_drawn(tmp_path):
         figures.against_density(results, "early_stop_test_accuracy").axes[0].get_ylim()
     )
     assert low < 98.5 and 99 < high <= 100
+
+
+@pytest.mark.parametrize("generations", [5, 6_400, 11_000])
+def test_labels_of_generations_do_not_touch(generations):
+    search = pd.DataFrame(
+        {"replicate": 0, "generation": range(generations + 1), "fitness": 1.0}
+        | {name: 0.5 for name in ("density", "loss", "accuracy")}
+    )
+    figure = search_figures.course(search)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        labels = [text.get_window_extent() for text in axes.get_xticklabels()]
+        low, high = axes.bbox.x0, axes.bbox.x1
+        labels = [box for box in labels if low <= (box.x0 + box.x1) / 2 <= high]
+        assert 3 <= len(labels) <= 8
+        gaps = [right.x0 - left.x1 for left, right in itertools.pairwise(labels)]
+        assert min(gaps) > labels[0].height / 2
 
 
 def test_lanes_are_told_apart_without_colour():

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from lottery_jax.reporting import plotting
@@ -75,7 +74,7 @@ def search(results: Results) -> Figure:
         ]
         plotting.fit(axes, shown, 102 if scale == 100 else np.inf)
         axes.set_xlabel("generation")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plotting.whole_numbers(axes.xaxis)
         axes.set_ylabel(label)
     panels[2].axhline(
         100 * results.config["algorithm"]["target_density"], **plotting.LEVEL

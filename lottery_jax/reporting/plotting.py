@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from lottery_jax.algorithms.methods import METHODS
 from lottery_jax.analysis.statistics import confidence_interval
@@ -243,6 +243,11 @@ def plain_log(axis):
     axis.set_major_locator(LogLocator(subs=digits(*axis.get_view_interval())))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(PLAIN)
+
+
+def whole_numbers(axis):
+    """Ticks of an axis at whole numbers, no more than their labels have room for."""
+    axis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def title(results: Results, about: str = "") -> str:

@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
 from lottery_jax import rng, tasks
@@ -85,7 +84,7 @@ def course(search: pd.DataFrame, title: str = "") -> Figure:
                 )
         plotting.fit(own, lines, 100 if scale == 100 else np.inf)
         own.set_xlabel("generation")
-        own.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plotting.whole_numbers(own.xaxis)
         own.set_ylabel(label)
         if len(lines) > 1:
             own.legend(frameon=False, handlelength=3)

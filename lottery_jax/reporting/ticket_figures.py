@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from lottery_jax.analysis import degrees as of_units
 from lottery_jax.analysis.overlap import overlap as compare
@@ -123,7 +122,7 @@ def degrees(results: Results) -> Figure:
         ratio = of_units.unevenness(counts, size)
         found = f"variance {ratio:.2g} x that of chance" if ratio >= 0 else "no choice"
         axes.set_xlabel(f"weights {side}\n{found}")
-        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        plotting.whole_numbers(axes.xaxis)
         axes.set_ylim(-4, 104)
         if side == "into a unit":
             axes.set_title(f"{layer}, {100 * kept / size:.3g} %", fontsize=9)

@@ -49,8 +49,8 @@ RUNS = {
     "circles_ga": ("circles", FEWER | OPTIMISM),
     "circles_adaptive": ("circles,adaptive", FEWER),
     "circles_large": ("circles,large", {}),
-    "digits": ("digits", SHORT),
-    "digits_on_validation": ("digits", SHORT | {"algorithm.prune_on": "validation"}),
+    "digits": ("digits", {}),
+    "digits_on_validation": ("digits", {"algorithm.prune_on": "validation"}),
     "blobs_4": ("blobs", SHORT | {"data.classes": 4, "data.train_size": 3000}),
     "blobs_10": ("blobs", SHORT | {"data.train_size": 3000}),
 }
