@@ -8,8 +8,8 @@ network (round 0).
 Presets after a colon: `fair` (the default): standardised inputs, as many steps for
 everyone, accuracy at the lowest validation loss. `published`: inputs of 0 to 255 at a
 rate of 0.01; dense networks and tickets stopped by patience, each on another quantity,
-the pruned network never (columns `reported_*`). Behind one of them `short` (half an
-hour on two cores) or `smoke` (seconds, on digits).
+the pruned network never (columns `reported_*`). Behind one of them `short` (seven
+minutes on two cores) or `smoke` (seconds, on digits).
 
 Densities, in the claims too, are those of the two layers; tables count all kernels. The
 claims are about the densities of the preset: with others, or without reinits, set
@@ -96,7 +96,7 @@ def published(config):
 
 
 def short(config):
-    """Half an hour on two cores: less than two epochs in smaller batches."""
+    """Seven minutes on two cores: less than two epochs in smaller batches."""
     config.train.batch_size = 60
     config.train.steps = 1500
     config.train.eval_every = 250
