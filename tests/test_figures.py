@@ -389,8 +389,8 @@ def test_a_level_curve_is_drawn(tmp_path):
     assert low < 98.5 and 99 < high <= 100
 
 
-@pytest.mark.parametrize("generations", [5, 6_400, 11_000])
-def test_labels_of_generations_do_not_touch(generations):
+@pytest.mark.parametrize("generations", [2, 300, 6400, 11_000])
+def test_generations_are_whole_and_their_labels_do_not_touch(generations):
     search = pd.DataFrame(
         {"replicate": 0, "generation": range(generations + 1), "fitness": 1.0}
         | {name: 0.5 for name in ("density", "loss", "accuracy")}
@@ -398,12 +398,24 @@ def test_labels_of_generations_do_not_touch(generations):
     figure = search_figures.course(search)
     figure.draw_without_rendering()
     for axes in figure.axes:
-        labels = [text.get_window_extent() for text in axes.get_xticklabels()]
-        low, high = axes.bbox.x0, axes.bbox.x1
-        labels = [box for box in labels if low <= (box.x0 + box.x1) / 2 <= high]
-        assert 3 <= len(labels) <= 8
-        gaps = [right.x0 - left.x1 for left, right in itertools.pairwise(labels)]
-        assert min(gaps) > labels[0].height / 2
+        low, high = axes.get_xlim()
+        shown = [
+            text for text in axes.get_xticklabels()
+            if low <= text.get_position()[0] <= high
+        ]  # fmt: skip
+        assert len(shown) >= 3
+        assert all(float(text.get_text()).is_integer() for text in shown)
+        boxes = [text.get_window_extent() for text in shown]
+        gaps = [right.x0 - left.x1 for left, right in itertools.pairwise(boxes)]
+        assert min(gaps) > 0
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0125, "0.0125"), (51.2768, "51.3"), (2000, "2000"), (412_345, "412000")],
+)
+def test_numbers_have_no_powers_of_ten(value, shown):
+    assert plotting.plain(value) == plotting.PLAIN(value) == shown
 
 
 def test_lanes_are_told_apart_without_colour():

@@ -179,4 +179,4 @@ def _round_ticks(traces: list[dict]) -> dict:
         for power in range(-4, 4)
         for digit in plotting.digits(min(values), max(values))
     ]
-    return {"tickvals": ticks, "ticktext": [f"{tick:.3g}" for tick in ticks]}
+    return {"tickvals": ticks, "ticktext": [plotting.plain(tick) for tick in ticks]}

@@ -229,8 +229,13 @@ def density_axis(axes, percents, most: int = 8):
     axes.set_xlabel("percent of weights remaining")
 
 
-PLAIN = FuncFormatter(lambda value, _: f"{value:.3g}")
-"""Numbers without powers of ten."""
+def plain(value: float) -> str:
+    """Three digits, without a power of ten from 0.0001 to 999,000."""
+    return f"{float(f'{value:.3g}'):g}"
+
+
+PLAIN = FuncFormatter(lambda value, _: plain(value))
+"""Ticks with `plain` numbers."""
 
 
 def digits(low: float, high: float) -> tuple[float, ...]:
@@ -246,8 +251,8 @@ def plain_log(axis):
 
 
 def whole_numbers(axis):
-    """Ticks of an axis at whole numbers, no more than their labels have room for."""
-    axis.set_major_locator(MaxNLocator("auto", integer=True))
+    """Ticks at whole numbers 1, 2, 5, 10, ... apart, fewer where the axis is short."""
+    axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def title(results: Results, about: str = "") -> str:

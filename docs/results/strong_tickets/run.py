@@ -241,8 +241,8 @@ def main(folder, *names):
         }
 
     searches = done(RUNS)
-    trained = {name[4:]: run for name, run in
-               done(f"imp_{name}" for name in TRAINED).items()}  # fmt: skip
+    trained_runs = done(f"imp_{name}" for name in TRAINED)
+    trained = {name[4:]: run for name, run in trained_runs.items()}
     popups = {name[11:]: run for name, run in
               done(f"edge_popup_{name}" for name in POPUP).items()}  # fmt: skip
     parts = [*table(searches), "", *trained_table(trained), "", *popup_table(popups)]
@@ -250,16 +250,16 @@ def main(folder, *names):
         parts += ["", *pruned_again(folder)]
     (here / "tables.md").write_text("\n".join(parts) + "\n")
     frames = []
-    for name, found in (searches | trained).items():
+    for name, found in (searches | trained_runs).items():
         last = found.summary["round"].max() if name in searches else 0
         rows = found.summary[found.summary["round"] >= last]
         columns = ["round", "lane", "replicate", "density", "kept", "live_weights",
                    "validation_accuracy", "test_accuracy", "early_stop_test_accuracy",
-                   "density_before_pruning", "test_selected_test_accuracy",
-                   "test_selected_density", "generation"]  # fmt: skip
+                   "density_before_pruning", "validation_accuracy_before_pruning",
+                   "test_selected_test_accuracy", "test_selected_density",
+                   "generation"]  # fmt: skip
         columns = [column for column in columns if column in rows]
-        run = name if name in searches else f"imp_{name}"
-        frames.append(rows[columns].assign(run=run))
+        frames.append(rows[columns].assign(run=name))
     together = pd.concat(frames)
     together.to_csv(here / "summary.csv", index=False, float_format="%.5g")
     for data in ("moons", "circles"):
