@@ -12,11 +12,11 @@ layers of 20, 75, 100, 50-50. Search: `adaptive`, `static`, the published bounds
 accuracy of new candidates; `large`, not published, gets out of local optima: 300
 candidates, no two as fit and as small, each with a mutant of up to three bits.
 
-Expect on moons, with A and no gradient, a median test accuracy of 94.6 % at 27 % of the
-weights with `large` (four minutes on two busy cores; on fresh networks, with
-`--config.seed.root=1`, 97.0 %), 89.4 % as published and 90.5 % with `adaptive` (two to
-three minutes). `circles` takes a minute (72 %), `digits` six (93.5 % at 31 % of the
-weights), `blobs` hours, unless `data.train_size` is less.
+Expect as median test accuracy on moons, with A and no gradient, 94.6 % at 27 % of the
+weights with `large` (on fresh networks, with `--config.seed.root=1`, 97.0 % at 31 %),
+89.4 % as published, 90.5 % with `adaptive`; on circles 70.4 %, on digits 93.9 at 31 %.
+Two free cores take a minute, with `adaptive` two, for `digits` six; `blobs`, unless
+`data.train_size` is less, more than an hour.
 
     lottery --config=configs/strong_tickets.py:moons,large
 """
