@@ -173,8 +173,8 @@ def training(results: Results) -> Figure:
     plotting.fit(axes, means, 100 if scale == 100 else np.inf)
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel(label)
-    axes.set_title(plotting.title(results), fontsize=9)
+    figure.suptitle(plotting.title(results), fontsize=9)
     figure.legend(
-        loc="outside right upper", frameon=False, handlelength=3.5, fontsize=8
+        loc="outside right center", frameon=False, handlelength=3.5, fontsize=8
     )
     return figure
