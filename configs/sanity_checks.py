@@ -13,7 +13,7 @@ in `sanity.md`, with intervals and verdicts.
 
 Expect `imp` to depend on weights, places and labels, and what is found before training
 on neither weights nor places down to 5 % (docs/results/sanity_checks). Takes three
-to seven minutes on two cores.
+minutes on two cores, `mnist` ten.
 
     lottery --config=configs/sanity_checks.py
 """
