@@ -8,9 +8,10 @@ initial weights and on signed constants; `supermask_rescaled`: with dynamic weig
 rescaling. `smoke`: seconds, on digits.
 
 Expect at 6.9 % of the weights 98.2 % for `large_final` and 98.1 % for `movement`,
-96.4 % for `random`, and that `small_final` learns nothing; untrained up to 79 % with
-`large_final_same_sign,untrained`; 98 % for `supermask_rescaled`. The full protocol
-takes hours on two cores.
+96.4 % for `random`, and that `small_final` learns nothing; with
+`large_final_same_sign,untrained` at best 77 %, on signed constants 88 (three minutes on
+two cores); 98 % for `supermask_rescaled`. Where rounds train, the full protocol takes
+hours.
 
     lottery --config=configs/zhou_fc.py:movement --config.data.dir=DATA
 """
