@@ -15,8 +15,8 @@ candidates, no two as fit and as small, each with a mutant of up to three bits.
 Expect as median test accuracy on moons, with A and no gradient, 94.6 % at 27 % of the
 weights with `large` (on fresh networks, with `--config.seed.root=1`, 97.0 % at 31 %),
 89.4 % as published, 90.5 % with `adaptive`; on circles 70.4 %, on digits 93.9 at 31 %.
-Two free cores take a minute, with `adaptive` two, for `digits` six; `blobs`, unless
-`data.train_size` is less, more than an hour.
+Two free cores take a minute or two, with a bound or `d` up to three, for `digits` six;
+`blobs`, unless `data.train_size` is less, more than an hour.
 
     lottery --config=configs/strong_tickets.py:moons,large
 """
