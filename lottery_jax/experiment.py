@@ -137,11 +137,14 @@ def _rounds(
         if member:
             member.tell(number, last)
         # What is compiled now need not be compiled again.
-        left = max(time.perf_counter() - start - compiling, 0) * (last - number)
+        alike = last - number - info.others
+        left = max(time.perf_counter() - start - compiling, 0) * alike
         much = compiling > seconds / 10
         steps = info.trained.history["step"][0, -1] - info.start
         steps = 0 if info.in_generations else steps
-        progress.show_round(summary, last, int(steps), left, compiled=much)
+        progress.show_round(
+            summary, last, int(steps), left, compiled=much, others=info.others
+        )
 
 
 def _show_end(workdir: Path, stated: tuple) -> results.Results:

@@ -435,3 +435,8 @@ def test_a_round_is_one_line(tmp_path, capsys):
         "round  1/10  density  50.00%  ticket 91.00%  reinit 82.00%  "
         "450 lane-steps/s  1m15s left  1 lanes diverged\n"
     )
+    for others, said in ((1, "last round"), (8, "last 8 rounds")):
+        progress.show_round(
+            rows, last=10, steps=100, seconds_left=75, compiled=False, others=others
+        )
+        assert f"  1m15s left before the {said}  " in capsys.readouterr().out

@@ -1,7 +1,10 @@
 """NeTS: what a candidate is worth, how generations follow, what is compared."""
 
 import functools
+import itertools
 import logging
+import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -588,6 +591,20 @@ def test_an_error_needs_classes(tmp_path):
     config = tiny_config(data__name="relu", algorithm__term="validation_error")
     with pytest.raises(ConfigError, match="algorithm.term: validation_error: relu"):
         experiment.run(config, tmp_path / "run")
+
+
+def test_time_left_is_of_rounds_that_do_the_same(tmp_path, monkeypatch, capsys):
+    """Four generations, two levels that train one lane each, a last that trains all."""
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr(experiment, "time", clock)
+    monkeypatch.setattr(experiment.cache, "compile_seconds", lambda: 0)
+    experiment.run(tiny_config(), tmp_path / "run")
+    said = re.findall(r"(\d+)s left(.*)", capsys.readouterr().out)
+    seconds, before = zip(*said, strict=True)
+    assert [int(one) for one in seconds] == [6, 4, 2, 0, 2, 0, 0]  # two ticks a round
+    three, one = " before the last 3 rounds", " before the last round"
+    assert list(before) == [three] * 4 + [one] * 2 + [""]
 
 
 def test_the_loss_must_fit_the_classes(tmp_path):

@@ -202,6 +202,8 @@ class RoundInfo(NamedTuple):
         one row for every candidate or evaluation; None: they were not.
       untrained: the worth of masks without training is measured on the test split:
         column `untrained_test_accuracy`.
+      others: rounds, the last of all, that do something else than this one; its time
+        says nothing about theirs.
       notes: what there is to say to whoever looks on.
     """
 
@@ -224,6 +226,7 @@ class RoundInfo(NamedTuple):
     truth: Truth | None = None
     search: dict[str, np.ndarray] | None = None
     untrained: bool = False
+    others: int = 0
     notes: tuple[str, ...] = ()
 
     @property

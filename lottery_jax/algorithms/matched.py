@@ -202,6 +202,7 @@ def matched(
             num_keep={"all": np.tile(num, len(labels) // replicates)}, groups=groups,
             prunable=prunable, labels=labels, lanes=lanes, rewound=rewound,
             old_mask=stacks.concatenate(old), trained=trained, start=0,
+            others=int(level < levels),
         )  # fmt: skip
         return after, info
 

@@ -298,6 +298,7 @@ def nets(
             labels=[Label("ticket", 0, replicate) for replicate in range(replicates)],
             lanes=lane, rewound=None, old_mask=everything,
             trained=Trained(theta, theta, {}, history, summary), start=0, search=table,
+            others=imp_rounds + 1,
         )  # fmt: skip
 
     def step(state: NetsState) -> tuple[NetsState, RoundInfo]:

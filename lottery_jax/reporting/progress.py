@@ -48,7 +48,13 @@ def of_checks(summary: pd.DataFrame) -> pd.Series:
 
 
 def show_round(
-    summary: pd.DataFrame, last: int, steps: int, seconds_left: float, compiled: bool
+    summary: pd.DataFrame,
+    last: int,
+    steps: int,
+    seconds_left: float,
+    *,
+    compiled: bool,
+    others: int = 0,
 ):
     """One line: density, each lane's mean over replicates, speed, time left.
 
@@ -56,8 +62,9 @@ def show_round(
       summary: rows of the round.
       last: number of the last round.
       steps: optimizer steps a lane was trained.
-      seconds_left: estimate for the rounds to come.
+      seconds_left: estimate for the rounds to come, without the `others`.
       compiled: whether the round's time includes compilation.
+      others: rounds, the last, that do something else.
     """
     number, seconds = summary["round"].iloc[0], summary.seconds.iloc[0]
     density = ticket_density(summary)[number]
@@ -75,12 +82,14 @@ def show_round(
     )
     diverged = int(summary.diverged.sum())
     speed = f"{len(summary) * steps / seconds:,.0f} lane-steps/s" if steps else ""
+    ends = "last round" if others == 1 else f"last {others} rounds"
+    before = f" before the {ends}" * (others > 0)
     parts = [
         f"round {number:>2}/{last}",
         f"density {100 * density:6.2f}%",
         f"{what}{shown}",
         f"{speed}{' (compiling included)' * compiled}".strip(),
-        f"{_duration(seconds_left)} left",
+        f"{_duration(seconds_left)} left{before}",
         f"{diverged} lanes diverged" * (diverged > 0),
     ]
     say("  ".join(filter(None, parts)))
