@@ -109,8 +109,16 @@ def test_the_minimum_detectable_effect_is_found_four_times_in_five():
 def test_verdicts(gains, changes, verdict):
     (row,) = claims.judge(summary(gains), [CLAIM | changes], 1000).itertuples()
     assert row.verdict == verdict and row.replicates == len(gains)
-    assert row.density == 0.8
+    assert row.density == pytest.approx(0.8)
     np.testing.assert_allclose(row.estimate, np.mean(gains))
+
+
+def test_a_density_is_the_mean_of_its_lane():
+    table = summary([1.0, 1.1, 0.9])
+    learned = (table.lane == "ticket") & (table["round"] == 1)
+    table.loc[learned, "density"] = [0.2, 0.4, 0.9]
+    (row,) = claims.judge(table, [CLAIM], 1000).itertuples()
+    assert row.density == pytest.approx(0.5)
 
 
 def test_draws_of_a_control_count_once():

@@ -189,11 +189,11 @@ def judge(
       last_step: at which training ended.
 
     Returns:
-      Columns id, statement, density (of the lane's round), expected (with the relation
-      and the tolerance), estimate, low, high (95 %, paired bootstrap over replicates),
-      by_replicate (the mean of ratios where the estimate is a ratio of means),
-      detectable (the least effect that so many replicates would find four times in
-      five), replicates, censored (how many of them), verdict.
+      Columns id, statement, density (mean of the lane in its round), expected (with
+      the relation and the tolerance), estimate, low, high (95 %, paired bootstrap over
+      replicates), by_replicate (the mean of ratios where the estimate is a ratio of
+      means), detectable (the least effect that so many replicates would find four times
+      in five), replicates, censored (how many of them), verdict.
 
     Raises:
       ConfigError: a claim about a lane or a round that there is not, or that was not
@@ -271,7 +271,7 @@ def _values(summary, id, quantity, lane, number):
         raise ConfigError(f"claims.{id}", problem)
     values = rows[quantity].astype(float).mask(rows.diverged)
     values = values.groupby(rows.replicate).agg(lambda draws: draws.mean(skipna=False))
-    return values, rows.density.iloc[0]
+    return values, rows.density.mean()
 
 
 def to_markdown(verdicts: pd.DataFrame) -> str:
