@@ -15,6 +15,7 @@ from lottery_jax import experiment, main
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting import (
     figures,
+    nets_figures,
     plotting,
     progress,
     search_figures,
@@ -390,12 +391,21 @@ def test_a_level_curve_is_drawn(tmp_path):
 
 
 @pytest.mark.parametrize("generations", [2, 300, 6400, 11_000])
-def test_generations_are_whole_and_their_labels_do_not_touch(generations):
-    search = pd.DataFrame(
+@pytest.mark.parametrize("method", ["nets", "strong_tickets"])
+def test_generations_are_whole_and_their_labels_do_not_touch(
+    tmp_path, method, generations
+):
+    table = pd.DataFrame(
         {"replicate": 0, "generation": range(generations + 1), "fitness": 1.0}
-        | {name: 0.5 for name in ("density", "loss", "accuracy")}
+        | {name: 0.5 for name in ("density", "loss", "accuracy", "penalty")}
     )
-    figure = search_figures.course(search)
+    if method == "nets":
+        table = table.rename(columns={"generation": "round"}).drop(columns="loss")
+        results = made_results(tmp_path, 1)._replace(search=table, summary=table)
+        results.config["algorithm"] |= {"term": "loss", "target_density": 0.2}
+        figure = nets_figures.search(results)
+    else:
+        figure = search_figures.course(table)
     figure.draw_without_rendering()
     for axes in figure.axes:
         low, high = axes.get_xlim()
