@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from absl.testing import flagsaver
+from matplotlib.legend import Legend
 from scipy import stats
 
 import lottery_jax
@@ -15,6 +16,8 @@ from lottery_jax import experiment, main
 from lottery_jax.analysis.statistics import confidence_interval
 from lottery_jax.reporting import (
     figures,
+    interactive,
+    interactive_tickets,
     nets_figures,
     plotting,
     progress,
@@ -437,16 +440,30 @@ def test_lanes_are_told_apart_without_colour():
     assert len({(x["marker"], x["linestyle"]) for x in layers}) == len(layers)
 
 
+def test_rounds_are_as_dense_as_their_tickets_in_the_mean(tmp_path):
+    results, made = with_masks(made_results(tmp_path))
+    last = (results.summary.lane == "ticket") & (results.summary["round"] == 1)
+    results.summary.loc[last, "density"] = [0.1, 0.2, 0.9]
+    assert interactive.curves(results)["labels"][1] == "round 1, 40 % of weights"
+    layers = interactive_tickets.layer_densities(results, made)
+    assert layers["frames"][0][0]["x"] == pytest.approx([100, 40])
+    legends = figures.validation_curves(results).findobj(Legend)
+    shown = [text.get_text() for legend in legends for text in legend.get_texts()]
+    assert shown == ["100 %", "40 %"]
+
+
 def test_a_round_is_one_line(tmp_path, capsys):
     summary = made_results(tmp_path).summary
     rows = summary[summary["round"] == 1].assign(diverged=[True] + 8 * [False])
     progress.show_round(rows, last=10, steps=100, seconds_left=75, compiled=False)
     assert capsys.readouterr().out == (
         "round  1/10  density  50.00%  ticket 91.00%  reinit 82.00%  "
-        "450 lane-steps/s  1m15s left  1 lanes diverged\n"
+        "450 lane-steps/s  1m15s left  1 lane diverged\n"
     )
-    for others, said in ((1, "last round"), (8, "last 8 rounds")):
-        progress.show_round(
-            rows, last=10, steps=100, seconds_left=75, compiled=False, others=others
-        )
-        assert f"  1m15s left before the {said}  " in capsys.readouterr().out
+    rows = rows.assign(diverged=True)
+    progress.show_round(rows, last=10, steps=100, seconds_left=5, compiled=True)
+    assert capsys.readouterr().out.endswith(
+        "  450 lane-steps/s (compiling included)  5s left  9 lanes diverged\n"
+    )
+    progress.show_round(rows, last=10, steps=0, seconds_left=5, compiled=True)
+    assert "reinit 82.00%  5s left  9 lanes" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from lottery_jax.reporting import (
     ticket_figures,
     topology_figures,
 )
-from lottery_jax.reporting.results import Results, lane_names
+from lottery_jax.reporting.results import Results, lane_names, ticket_density
 from lottery_jax.reporting.run_directory import new_folder
 
 OWN = {
@@ -149,7 +149,7 @@ def validation_curves(results: Results) -> Figure:
     """
     curves = results.curves
     rounds = plotting.evenly(curves["round"], 6)
-    density = results.summary.groupby("round").density.first()
+    density = ticket_density(results.summary)
     lanes = list(dict.fromkeys(curves.lane))
 
     def label_of(number):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lottery_jax.reporting import interactive_tickets, plotting
-from lottery_jax.reporting.results import Results, lane_names
+from lottery_jax.reporting.results import Results, lane_names, ticket_density
 from lottery_jax.reporting.traces import line, percent_ticks
 
 COMPARED = (
@@ -100,7 +100,7 @@ def curves(results: Results) -> dict:
     if not plotting.has(table, quantity):
         quantity = "validation_loss"
     scale = 100 if quantity.endswith("accuracy") else 1
-    percent = 100 * results.summary.groupby("round").density.first()
+    percent = 100 * ticket_density(results.summary)
     names, labels, frames = lane_names(results.summary), [], []
     for number, rows in table.groupby("round"):
         labels.append(f"round {number}, {percent[number]:.3g} % of weights")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lottery_jax.analysis.overlap import overlap
 from lottery_jax.reporting import plotting
-from lottery_jax.reporting.results import Results, load_masks
+from lottery_jax.reporting.results import Results, load_masks, ticket_density
 from lottery_jax.reporting.traces import INK, line, percent_ticks
 
 IMAGES = {
@@ -55,7 +55,7 @@ def layer_densities(results: Results, tickets: dict[int, dict]) -> dict | None:
     """How dense every layer is, by round."""
     if len(tickets) < 2:
         return None
-    percent = 100 * results.summary.groupby("round").density.first()
+    percent = 100 * ticket_density(results.summary)
     x = [float(percent[number]) for number in tickets]
     traces = []
     for place, layer in enumerate(next(iter(tickets.values()))):

@@ -76,9 +76,10 @@ def search(results: Results) -> Figure:
         axes.set_xlabel("generation")
         plotting.whole_numbers(axes.xaxis)
         axes.set_ylabel(label)
-    panels[2].axhline(
-        100 * results.config["algorithm"]["target_density"], **plotting.LEVEL
-    )
+    target = 100 * results.config["algorithm"]["target_density"]
+    low, high = panels[2].get_ylim()
+    if low < target < high:
+        plotting.level(panels[2], target, "no penalty")
     panels[0].legend(frameon=False)
     figure.suptitle(plotting.title(results), fontsize=9)
     return figure
@@ -117,7 +118,7 @@ def comparison(results: Results) -> Figure:
     names = [f"{lane} ({100 if lane == 'dense' else density:.3g} %)" for lane in lanes]
     axes.set_yticks(range(len(lanes)), names[::-1])
     axes.set_xlabel(label)
-    axes.set_title(plotting.title(results, "bars: 95 % confidence"), fontsize=9)
+    figure.suptitle(plotting.title(results, "bars: 95 % confidence"), fontsize=9)
     if scale == 100:
         axes.set_xlim(right=min(axes.get_xlim()[1], 101))
     return figure

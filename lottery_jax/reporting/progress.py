@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lottery_jax.reporting.results import lane_names
+from lottery_jax.reporting.results import lane_names, ticket_density
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -36,25 +36,13 @@ def quantity(summary: pd.DataFrame) -> str:
     return next((name for name in wanted if name in summary), "validation_accuracy")
 
 
-def ticket_density(summary: pd.DataFrame) -> pd.Series:
-    """Of the lanes that stand first in each round: mean density by round."""
-    first = summary.groupby("round").lane.transform("first")
-    return summary[summary.lane == first].groupby("round").density.mean()
-
-
 def of_checks(summary: pd.DataFrame) -> pd.Series:
     """Which rows are of controls and checks of one of several methods."""
     return summary.lane.str.contains("/")
 
 
 def show_round(
-    summary: pd.DataFrame,
-    last: int,
-    steps: int,
-    seconds_left: float,
-    *,
-    compiled: bool,
-    others: int = 0,
+    summary: pd.DataFrame, last: int, steps: int, seconds_left: float, compiled: bool
 ):
     """One line: density, each lane's mean over replicates, speed, time left.
 
@@ -62,9 +50,8 @@ def show_round(
       summary: rows of the round.
       last: number of the last round.
       steps: optimizer steps a lane was trained.
-      seconds_left: estimate for the rounds to come, without the `others`.
+      seconds_left: estimate for the rounds to come.
       compiled: whether the round's time includes compilation.
-      others: rounds, the last, that do something else.
     """
     number, seconds = summary["round"].iloc[0], summary.seconds.iloc[0]
     density = ticket_density(summary)[number]
@@ -81,16 +68,14 @@ def show_round(
         for lane, mean in means.items()
     )
     diverged = int(summary.diverged.sum())
-    speed = f"{len(summary) * steps / seconds:,.0f} lane-steps/s" if steps else ""
-    ends = "last round" if others == 1 else f"last {others} rounds"
-    before = f" before the {ends}" * (others > 0)
+    speed = f"{len(summary) * steps / seconds:,.0f} lane-steps/s"
     parts = [
         f"round {number:>2}/{last}",
         f"density {100 * density:6.2f}%",
         f"{what}{shown}",
-        f"{speed}{' (compiling included)' * compiled}".strip(),
-        f"{_duration(seconds_left)} left{before}",
-        f"{diverged} lanes diverged" * (diverged > 0),
+        f"{speed}{' (compiling included)' * compiled}" * (steps > 0),
+        f"{_duration(seconds_left)} left",
+        f"{diverged} lane{'s' if diverged > 1 else ''} diverged" * (diverged > 0),
     ]
     say("  ".join(filter(None, parts)))
 

@@ -134,6 +134,12 @@ def lane_names(summary: pd.DataFrame) -> dict[str, str]:
     return names
 
 
+def ticket_density(summary: pd.DataFrame) -> pd.Series:
+    """Of the lanes that stand first in each round: mean density by round."""
+    first = summary.groupby("round").lane.transform("first")
+    return summary[summary.lane == first].groupby("round").density.mean()
+
+
 def load_masks(workdir: str | os.PathLike, round: int) -> dict[str, np.ndarray]:
     """Masks of the tickets of a round: path of a leaf -> bool [tickets, *shape].
 
