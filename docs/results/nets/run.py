@@ -24,6 +24,7 @@ from lottery_jax.tickets import masks
 from lottery_jax.types import Split
 
 ACCURACY = "early_stop_test_accuracy"
+FIGURES = ("search", "comparison", "density", "training")
 HERE = Path(__file__).parent
 PRESETS = {
     "xor10": "xor10",
@@ -143,6 +144,9 @@ def main(runs: Path, names: list[str]):
         if name.startswith("xor"):
             on_noisy = with_interval(draw_xor(found, name))
             text += f"\nTickets on noisy points: {on_noisy} %.\n"
+            text += f"\n![What tickets decide]({name}_decisions.png)\n"
+        for figure in FIGURES:
+            text += f"\n![{figure}]({name}_{figure}.png)\n"
         (HERE / f"{name}.md").write_text(text)
         columns = ["round", "lane", "sample", "replicate", "density", "kept"]
         columns += [
@@ -153,7 +157,7 @@ def main(runs: Path, names: list[str]):
             HERE / f"{name}.csv", index=False, float_format="%.6g"
         )
         lottery_jax.draw_figures(found)
-        for figure in ("search", "comparison", "density", "training"):
+        for figure in FIGURES:
             shutil.copy(
                 found.workdir / "figures" / f"{figure}.png",
                 HERE / f"{name}_{figure}.png",
