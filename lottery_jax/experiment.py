@@ -105,7 +105,8 @@ def _rounds(
     live: tensorboard.Writer | None,
     member: Member | None,
 ):
-    state, last = algorithm.init(roots), len(algorithm.ladder) - 1
+    state, last, idle = algorithm.init(roots), len(algorithm.ladder) - 1, False
+    work = algorithm.work or [1] * (last + 1)
     if done and live:
         before = results.load_results(workdir)
         live.write(before.summary, before.curves)
@@ -136,15 +137,18 @@ def _rounds(
             live.write(summary, curves)
         if member:
             member.tell(number, last)
+        if info.idle and not idle:
+            progress.say("note: all searches have ended")
+        idle = info.idle
+        if idle:
+            continue
         # What is compiled now need not be compiled again.
-        alike = last - number - info.others
-        left = max(time.perf_counter() - start - compiling, 0) * alike
+        took = max(time.perf_counter() - start - compiling, 0)
+        left = took / work[number] * sum(work[number + 1 :])
         much = compiling > seconds / 10
         steps = info.trained.history["step"][0, -1] - info.start
         steps = 0 if info.in_generations else steps
-        progress.show_round(
-            summary, last, int(steps), left, compiled=much, others=info.others
-        )
+        progress.show_round(summary, last, int(steps), left, compiled=much)
 
 
 def _show_end(workdir: Path, stated: tuple) -> results.Results:

@@ -137,6 +137,8 @@ def test_trained_methods_start_from_the_trained_network_and_find_on_other_data()
     helpers.assert_trees_equal(state.dense["clean"], trained)
     assert helpers.trees_differ(state.dense["random_labels"], trained)
     state, info = algorithm.step(state)
+    lanes = [len(round.labels) // config.replicates for round in (dense, info)]
+    assert algorithm.work[:2] == lanes and len(algorithm.work) == len(algorithm.ladder)
     at = {label.lane: i for i, label in enumerate(info.labels) if not label.replicate}
 
     def start(lane):

@@ -196,6 +196,11 @@ def test_pruning_while_training_is_a_plain_loop(rounds):
     helpers.assert_trees_equal(take(info.mask, lane), mask)
 
 
+def test_the_work_of_a_round_is_that_of_its_lanes(rounds):
+    _, algorithm, infos, _ = rounds
+    assert algorithm.work == [len(info.labels) for info in infos]
+
+
 def test_the_pruned_network_stops_early_after_its_pruning_only(rounds):
     _, _, infos, _ = rounds
     for info in infos[1:]:

@@ -1,7 +1,6 @@
 """NeTS: what a candidate is worth, how generations follow, what is compared."""
 
 import functools
-import itertools
 import logging
 import re
 import types
@@ -12,8 +11,8 @@ import numpy as np
 import optax
 import pytest
 
+from lottery_jax import assembly, experiment, validation
 from lottery_jax import config as configs
-from lottery_jax import experiment, validation
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import CertificateError, ConfigError
 from lottery_jax.models import MODELS
@@ -593,18 +592,43 @@ def test_an_error_needs_classes(tmp_path):
         experiment.run(config, tmp_path / "run")
 
 
-def test_time_left_is_of_rounds_that_do_the_same(tmp_path, monkeypatch, capsys):
-    """Four generations, two levels that train one lane each, a last that trains all."""
-    ticks = itertools.count()
-    clock = types.SimpleNamespace(perf_counter=lambda: next(ticks))
+def test_time_left_is_of_the_work_to_come(tmp_path, monkeypatch, capsys):
+    """Each unit of work takes a second, and the first round compiles for a minute."""
+    seconds, compiling = [0], [0]
+    clock = types.SimpleNamespace(perf_counter=lambda: seconds[0])
     monkeypatch.setattr(experiment, "time", clock)
-    monkeypatch.setattr(experiment.cache, "compile_seconds", lambda: 0)
-    experiment.run(tiny_config(), tmp_path / "run")
-    said = re.findall(r"(\d+)s left(.*)", capsys.readouterr().out)
-    seconds, before = zip(*said, strict=True)
-    assert [int(one) for one in seconds] == [6, 4, 2, 0, 2, 0, 0]  # two ticks a round
-    three, one = " before the last 3 rounds", " before the last round"
-    assert list(before) == [three] * 4 + [one] * 2 + [""]
+    monkeypatch.setattr(experiment.cache, "compile_seconds", lambda: compiling[0])
+    make_algorithm = assembly.make_algorithm
+
+    def timed(*arguments):
+        algorithm = make_algorithm(*arguments)
+
+        def step(state):
+            number = int(state.round)
+            seconds[0] += algorithm.work[number] + 60 * (number == 0)
+            compiling[0] += 60 * (number == 0)
+            return algorithm.step(state)
+
+        return algorithm._replace(step=step)
+
+    monkeypatch.setattr(assembly, "make_algorithm", timed)
+    config = tiny_config(algorithm__target_fitness=100.0, algorithm__generations=4)
+    config.algorithm.elites = 3
+    experiment.run(config, tmp_path / "run")
+    said = capsys.readouterr().out
+    # Six candidates and then three a generation, of five steps; two trainings of twenty
+    # and then of the ticket, of four beside it and of three controls.
+    left = re.findall(r"round +(\d)/7.* {2}(?:(\d)m)?(\d+)s left", said)
+    left = [(int(n), 60 * int(m or 0) + int(s)) for n, m, s in left]
+    assert left == [(0, 4 * 15 + 2 * 20 + 160), (5, 180), (6, 160), (7, 0)]
+    assert said.count("note: all searches have ended") == 1
+
+
+def test_the_work_of_levels_is_that_of_their_lanes(compared):
+    config, infos, _ = compared
+    _, algorithm, _ = helpers.tiny_algorithm(config)
+    lanes = [len(info.labels) // config.replicates for info in infos]
+    assert algorithm.work[-3:] == [config.train.steps * num for num in lanes]
 
 
 def test_the_loss_must_fit_the_classes(tmp_path):

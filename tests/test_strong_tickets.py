@@ -479,6 +479,18 @@ def measured_by_hand(task, lanes, split):
     return np.array(found)
 
 
+def test_rounds_of_searches_that_have_ended_are_idle():
+    config = tiny_config(algorithm__target_accuracy=0.0, algorithm__max_generations=16)
+    _, algorithm, roots = helpers.tiny_algorithm(config)
+    state, idle = algorithm.init(roots), []
+    for _ in algorithm.ladder:
+        state, info = algorithm.step(state)
+        idle.append(info.idle)
+    assert state.searches.stopped.all()
+    # They end in the first round that searches; the last one tests.
+    assert idle == [False, False, True, True, False]
+
+
 def test_what_is_reported_is_what_the_masked_network_does(rounds):
     task, _, infos, _, _ = rounds
     for info in infos:

@@ -202,8 +202,7 @@ class RoundInfo(NamedTuple):
         one row for every candidate or evaluation; None: they were not.
       untrained: the worth of masks without training is measured on the test split:
         column `untrained_test_accuracy`.
-      others: rounds, the last of all, that do something else than this one; its time
-        says nothing about theirs.
+      idle: nothing was done, since all searches had ended before.
       notes: what there is to say to whoever looks on.
     """
 
@@ -226,7 +225,7 @@ class RoundInfo(NamedTuple):
     truth: Truth | None = None
     search: dict[str, np.ndarray] | None = None
     untrained: bool = False
-    others: int = 0
+    idle: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -274,8 +273,11 @@ class Algorithm(NamedTuple):
       step: `step(state) -> (state, RoundInfo)`, one round; the state is a pytree of
         arrays, all that is needed to go on.
       ladder: weights to keep in every round, known before the first one runs.
+      work: how much each round has to do, in units of any kind, such as lanes that are
+        trained; None: all as much.
     """
 
     init: Callable[[dict], Any]
     step: Callable[[Any], tuple[Any, RoundInfo]]
     ladder: Ladder
+    work: Sequence[int] | None = None

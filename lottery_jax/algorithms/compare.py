@@ -341,4 +341,6 @@ def compare(
         )
         return after, info
 
-    return Algorithm(init, step, budget.ladder)
+    in_round = len(strands) + len(tickets) * len(draws(controls))
+    work = [1 if model.truth is None else 2] + [in_round] * len(densities)
+    return Algorithm(init, step, budget.ladder, work)

@@ -274,7 +274,8 @@ def gradual(
         )
         return state._replace(round=state.round + 1), info
 
-    return Algorithm(init, step, [plan[-1] for plan in plans])
+    work = [len(labels)] + [len(labels) + replicates] * len(densities)
+    return Algorithm(init, step, [plan[-1] for plan in plans], work)
 
 
 def as_published(

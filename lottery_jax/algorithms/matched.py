@@ -64,10 +64,12 @@ class Matched(NamedTuple):
     Attributes:
       init: `init() -> state`.
       step: `step(roots, state, tickets, level) -> (state, info)`; level 0 is dense.
+      work: optimizer steps of a replicate, by level.
     """
 
     init: Callable[[], MatchedState]
     step: Callable[..., tuple[MatchedState, RoundInfo]]
+    work: list[int]
 
 
 def matched(
@@ -202,8 +204,9 @@ def matched(
             num_keep={"all": np.tile(num, len(labels) // replicates)}, groups=groups,
             prunable=prunable, labels=labels, lanes=lanes, rewound=rewound,
             old_mask=stacks.concatenate(old), trained=trained, start=0,
-            others=int(level < levels),
         )  # fmt: skip
         return after, info
 
-    return Matched(init, step)
+    in_last = 1 + len(BESIDE) + len(draws(controls))
+    work = [int(steps[-1]) * lanes for lanes in [1] * levels + [in_last]]
+    return Matched(init, step, work)

@@ -299,12 +299,14 @@ def strong_tickets(
             trained=Trained(final, final, {}, history, summary),
             start=before,
             in_generations=True,
+            idle=0 < number < last and bool(np.all(state.searches.stopped)),
             search=_rows(table, found if number == last else None),
             notes=_unmet(table, settings),
         )
         return State(state.round + 1, roots, searches), info
 
-    return Algorithm(init, step, [{} for _ in range(last + 1)])
+    work = [1] + [generations_per_round] * last
+    return Algorithm(init, step, [{} for _ in work], work)
 
 
 SEARCHED = ("train", "validation")
