@@ -394,6 +394,17 @@ def test_what_cannot_be_planted_is_refused(field, changes, found, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_the_dense_round_trains_a_planted_ticket_too():
+    config = planted_config()
+    config.algorithm = FIELDS["compare"].make()
+    config.algorithm.methods, config.algorithm.densities = ("imp",), (0.5,)
+    config.controls.random = 0
+    _, algorithm, roots = helpers.tiny_algorithm(config)
+    _, info = algorithm.step(algorithm.init(roots))
+    assert {label.lane for label in info.labels} == {"dense", "planted"}
+    assert algorithm.work == [2, 1]
+
+
 def test_a_planted_ticket_is_named_with_its_density(capsys):
     """It stands in round 0, beside the dense network."""
     names = ["round", "lane", "sample", "replicate", "density", "early_stop_test_loss"]

@@ -489,6 +489,7 @@ def test_rounds_of_searches_that_have_ended_are_idle():
     assert state.searches.stopped.all()
     # They end in the first round that searches; the last one tests.
     assert idle == [False, False, True, True, False]
+    assert algorithm.work == [1, 4, 4, 4, 4]  # generations
 
 
 def test_what_is_reported_is_what_the_masked_network_does(rounds):

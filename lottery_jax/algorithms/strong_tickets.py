@@ -299,7 +299,7 @@ def strong_tickets(
             trained=Trained(final, final, {}, history, summary),
             start=before,
             in_generations=True,
-            idle=0 < number < last and bool(np.all(state.searches.stopped)),
+            idle=number < last and bool(np.all(state.searches.stopped)),
             search=_rows(table, found if number == last else None),
             notes=_unmet(table, settings),
         )
