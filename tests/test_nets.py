@@ -624,11 +624,12 @@ def test_time_left_is_of_the_work_to_come(tmp_path, monkeypatch, capsys):
     assert said.count("note: all searches have ended") == 1
 
 
-def test_the_work_of_levels_is_that_of_their_lanes(compared):
+def test_work_is_counted_in_steps_of_candidates_and_lanes(compared):
     config, infos, _ = compared
     _, algorithm, _ = helpers.tiny_algorithm(config)
     lanes = [len(info.labels) // config.replicates for info in infos]
-    assert algorithm.work[-3:] == [config.train.steps * num for num in lanes]
+    candidates = [6, 6 - config.algorithm.elites]
+    assert algorithm.work == [5 * n for n in candidates] + [20 * n for n in lanes]
 
 
 def test_the_loss_must_fit_the_classes(tmp_path):

@@ -402,7 +402,7 @@ def test_the_dense_round_trains_a_planted_ticket_too():
     _, algorithm, roots = helpers.tiny_algorithm(config)
     _, info = algorithm.step(algorithm.init(roots))
     assert {label.lane for label in info.labels} == {"dense", "planted"}
-    assert algorithm.work == [2, 1]
+    assert algorithm.work == [2, 2]  # and then imp and its control
 
 
 def test_a_planted_ticket_is_named_with_its_density(capsys):
