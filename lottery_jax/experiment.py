@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lottery_jax import assembly, cache, hosts, programs, tasks, validation
-from lottery_jax.algorithms.base import Algorithm
+from lottery_jax.algorithms.base import Algorithm, RoundInfo
 from lottery_jax.analysis import claims, columns, sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
@@ -122,13 +122,7 @@ def _rounds(
         seconds = time.perf_counter() - start
         compiling = cache.compile_seconds() - compiled
         found = measure(info) | {"seconds": seconds}
-        if empty := certificate["empty_layers"]:
-            more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
-            layers = ", ".join(empty[:3]) + more
-            progress.say(f"note: nothing is left of {layers} in a ticket of this round")
-        for name in certificate["idle_controls"]:
-            progress.say(f"note: {name} came out as its ticket in this round")
-        for note in info.notes:
+        for note in () if idle and info.idle else _notes(info, certificate):
             progress.say(f"note: {note}")
         summary, curves = hosts.from_first(
             run_directory.commit, workdir, info, state, certificate, found
@@ -137,10 +131,7 @@ def _rounds(
             live.write(summary, curves)
         if member:
             member.tell(number, last)
-        if info.idle and not idle:
-            progress.say("note: all searches have ended")
-        idle = info.idle
-        if idle:
+        if idle := info.idle:
             continue
         # What is compiled now need not be compiled again.
         took = max(time.perf_counter() - start - compiling, 0)
@@ -149,6 +140,20 @@ def _rounds(
         steps = info.trained.history["step"][0, -1] - info.start
         steps = 0 if info.in_generations else steps
         progress.show_round(summary, last, int(steps), left, compiled=much)
+
+
+def _notes(info: RoundInfo, certificate: dict) -> list[str]:
+    """What there is to say of a round beside its line."""
+    if info.idle:
+        return ["all searches have ended"]
+    notes = []
+    if empty := certificate["empty_layers"]:
+        more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+        layers = ", ".join(empty[:3]) + more
+        notes.append(f"nothing is left of {layers} in a ticket of this round")
+    for name in certificate["idle_controls"]:
+        notes.append(f"{name} came out as its ticket in this round")
+    return [*notes, *info.notes]
 
 
 def _show_end(workdir: Path, stated: tuple) -> results.Results:

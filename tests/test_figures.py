@@ -1,6 +1,7 @@
 """Intervals against closed forms, figures against the table they show."""
 
 import itertools
+import types
 from pathlib import Path
 
 import matplotlib.image
@@ -450,6 +451,18 @@ def test_rounds_are_as_dense_as_their_tickets_in_the_mean(tmp_path):
     legends = figures.validation_curves(results).findobj(Legend)
     shown = [text.get_text() for legend in legends for text in legend.get_texts()]
     assert shown == ["100 %", "40 %"]
+
+
+def test_notes_name_three_layers_and_count_the_others():
+    info = types.SimpleNamespace(idle=False, notes=("own",))
+    certificate = {"empty_layers": list("abc"), "idle_controls": ["shuffle"]}
+    left = "nothing is left of a, b, c{} in a ticket of this round"
+    others = ["shuffle came out as its ticket in this round", "own"]
+    assert experiment._notes(info, certificate) == [left.format(""), *others]
+    certificate["empty_layers"] += "de"
+    assert experiment._notes(info, certificate) == [left.format(" and 2 more"), *others]
+    info.idle = True
+    assert experiment._notes(info, certificate) == ["all searches have ended"]
 
 
 def test_a_round_is_one_line(tmp_path, capsys):
