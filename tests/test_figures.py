@@ -394,6 +394,17 @@ def test_a_level_curve_is_drawn(tmp_path):
     assert low < 98.5 and 99 < high <= 100
 
 
+@pytest.mark.parametrize(("last", "shown"), [(0.2, ["target"]), (0.8, [])])
+def test_the_target_of_a_search_is_shown_where_it_is_in_sight(tmp_path, last, shown):
+    table = pd.DataFrame(
+        {"replicate": 0, "round": range(9), "fitness": 1.0, "penalty": 0.5}
+    ).assign(density=np.linspace(1, last, 9))
+    results = made_results(tmp_path, 1)._replace(search=table, summary=table)
+    results.config["algorithm"] |= {"term": "loss", "target_density": 0.2}
+    *_, density = nets_figures.search(results).axes
+    assert [text.get_text() for text in density.texts] == shown
+
+
 @pytest.mark.parametrize("generations", [2, 300, 6400, 11_000])
 @pytest.mark.parametrize("method", ["nets", "strong_tickets"])
 def test_generations_are_whole_and_their_labels_do_not_touch(
@@ -454,15 +465,34 @@ def test_rounds_are_as_dense_as_their_tickets_in_the_mean(tmp_path):
 
 
 def test_notes_name_three_layers_and_count_the_others():
-    info = types.SimpleNamespace(idle=False, notes=("own",))
+    info = types.SimpleNamespace(round=3, idle=0, notes=("own",))
     certificate = {"empty_layers": list("abc"), "idle_controls": ["shuffle"]}
     left = "nothing is left of a, b, c{} in a ticket of this round"
     others = ["shuffle came out as its ticket in this round", "own"]
-    assert experiment._notes(info, certificate) == [left.format(""), *others]
+    assert progress.notes(info, certificate) == [left.format(""), *others]
     certificate["empty_layers"] += "de"
-    assert experiment._notes(info, certificate) == [left.format(" and 2 more"), *others]
-    info.idle = True
-    assert experiment._notes(info, certificate) == ["all searches have ended"]
+    assert progress.notes(info, certificate) == [left.format(" and 2 more"), *others]
+    info.idle, certificate["empty_layers"] = 4, []
+    assert progress.notes(info, certificate) == [
+        *others, "all searches have ended; nothing to do up to round 7"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("work", "to_come", "expected"),
+    [
+        (5, [5, 5], 12),
+        (2, [5, 5], 30),
+        (2, [5, 0], 15),
+        (5, [], 0),
+        (0, [], 0),
+        (0, [0, 0], 12),
+        (5, [0, 0], None),
+        (0, [0, 5], None),
+    ],
+)
+def test_time_left_is_told_from_rounds_of_the_same_kind(work, to_come, expected):
+    assert progress.seconds_left(6.0, work, to_come) == expected
 
 
 def test_a_round_is_one_line(tmp_path, capsys):
@@ -478,5 +508,5 @@ def test_a_round_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().out.endswith(
         "  450 lane-steps/s (compiling included)  5s left  9 lanes diverged\n"
     )
-    progress.show_round(rows, last=10, steps=0, seconds_left=5, compiled=True)
-    assert "reinit 82.00%  5s left  9 lanes" in capsys.readouterr().out
+    progress.show_round(rows, last=10, steps=0, seconds_left=None, compiled=True)
+    assert "reinit 82.00%  9 lanes" in capsys.readouterr().out

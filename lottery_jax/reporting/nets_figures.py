@@ -79,7 +79,7 @@ def search(results: Results) -> Figure:
     target = 100 * results.config["algorithm"]["target_density"]
     low, high = panels[2].get_ylim()
     if low < target < high:
-        plotting.level(panels[2], target, "no penalty")
+        plotting.level(panels[2], target, "target")
     panels[0].legend(frameon=False)
     figure.suptitle(plotting.title(results), fontsize=9)
     return figure

@@ -145,6 +145,8 @@ def main(runs: Path, names: list[str]):
             on_noisy = with_interval(draw_xor(found, name))
             text += f"\nTickets on noisy points: {on_noisy} %.\n"
             text += f"\n![What tickets decide]({name}_decisions.png)\n"
+        if name == "xor10":
+            text += f"\n![Tickets]({name}_networks.png)\n"
         for figure in FIGURES:
             text += f"\n![{figure}]({name}_{figure}.png)\n"
         (HERE / f"{name}.md").write_text(text)
