@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lottery_jax import assembly, cache, hosts, programs, tasks, validation
-from lottery_jax.algorithms.base import Algorithm, RoundInfo
+from lottery_jax.algorithms.base import Algorithm
 from lottery_jax.analysis import claims, columns, sanity
 from lottery_jax.analysis.certificates import certify
 from lottery_jax.errors import ConfigError
@@ -105,8 +105,9 @@ def _rounds(
     live: tensorboard.Writer | None,
     member: Member | None,
 ):
-    state, last, idle = algorithm.init(roots), len(algorithm.ladder) - 1, False
-    work = algorithm.work or [1] * (last + 1)
+    state, last = algorithm.init(roots), len(algorithm.ladder) - 1
+    work = [1] * (last + 1) if algorithm.work is None else algorithm.work
+    idle = -1  # the last round that is known to have nothing to do
     if done and live:
         before = results.load_results(workdir)
         live.write(before.summary, before.curves)
@@ -122,8 +123,6 @@ def _rounds(
         seconds = time.perf_counter() - start
         compiling = cache.compile_seconds() - compiled
         found = measure(info) | {"seconds": seconds}
-        for note in () if idle and info.idle else _notes(info, certificate):
-            progress.say(f"note: {note}")
         summary, curves = hosts.from_first(
             run_directory.commit, workdir, info, state, certificate, found
         )
@@ -131,29 +130,18 @@ def _rounds(
             live.write(summary, curves)
         if member:
             member.tell(number, last)
-        if idle := info.idle:
+        if number <= idle:
             continue
+        idle = number + info.idle
+        for note in progress.notes(info, certificate):
+            progress.say(f"note: {note}")
         # What is compiled now need not be compiled again.
         took = max(time.perf_counter() - start - compiling, 0)
-        left = took / work[number] * sum(work[number + 1 :])
+        left = progress.seconds_left(took, work[number], work[idle + 1 :])
         much = compiling > seconds / 10
         steps = info.trained.history["step"][0, -1] - info.start
         steps = 0 if info.in_generations else steps
         progress.show_round(summary, last, int(steps), left, compiled=much)
-
-
-def _notes(info: RoundInfo, certificate: dict) -> list[str]:
-    """What there is to say of a round beside its line."""
-    if info.idle:
-        return ["all searches have ended"]
-    notes = []
-    if empty := certificate["empty_layers"]:
-        more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
-        layers = ", ".join(empty[:3]) + more
-        notes.append(f"nothing is left of {layers} in a ticket of this round")
-    for name in certificate["idle_controls"]:
-        notes.append(f"{name} came out as its ticket in this round")
-    return [*notes, *info.notes]
 
 
 def _show_end(workdir: Path, stated: tuple) -> results.Results:

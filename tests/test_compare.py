@@ -137,8 +137,9 @@ def test_trained_methods_start_from_the_trained_network_and_find_on_other_data()
     helpers.assert_trees_equal(state.dense["clean"], trained)
     assert helpers.trees_differ(state.dense["random_labels"], trained)
     state, info = algorithm.step(state)
-    lanes = [len(round.labels) // config.replicates for round in (dense, info)]
-    assert algorithm.work[:2] == lanes and len(algorithm.work) == len(algorithm.ladder)
+    # Trained on both kinds of labels; then each method, its check and its control, and
+    # the check of imp on its own labels.
+    assert algorithm.work == [30 * 2] + [30 * 7] * (len(algorithm.ladder) - 1)
     at = {label.lane: i for i, label in enumerate(info.labels) if not label.replicate}
 
     def start(lane):

@@ -27,6 +27,22 @@ def run_rounds(config, rounds=None):
     return infos, states
 
 
+@pytest.mark.parametrize(
+    ("changes", "later"),
+    [
+        ({}, 30),
+        ({"rewind": "weights", "rewind_step": 10}, 20),
+        ({"rewind": "learning_rate", "rewind_step": 10}, 20),
+        ({"rewind": "zero_if_shrunk", "rewind_step": 10}, 30),
+        ({"one_shot": True, "retrain": False}, 0),
+    ],
+)
+def test_the_work_of_a_round_is_its_steps(changes, later):
+    config = helpers.tiny_config(**{f"algorithm__{k}": v for k, v in changes.items()})
+    _, algorithm, _ = helpers.tiny_algorithm(config)
+    assert algorithm.work == [30, *[later] * config.algorithm.rounds]
+
+
 def lanes_of(info, name):
     return [i for i, label in enumerate(info.labels) if label.lane == name]
 

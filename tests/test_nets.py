@@ -616,12 +616,12 @@ def test_time_left_is_of_the_work_to_come(tmp_path, monkeypatch, capsys):
     config.algorithm.elites = 3
     experiment.run(config, tmp_path / "run")
     said = capsys.readouterr().out
-    # Six candidates and then three a generation, of five steps; two trainings of twenty
-    # and then of the ticket, of four beside it and of three controls.
+    # The searches end in generation 0. Two trainings of twenty steps are to come, and
+    # then those of the ticket, of four beside it and of three controls.
     left = re.findall(r"round +(\d)/7.* {2}(?:(\d)m)?(\d+)s left", said)
     left = [(int(n), 60 * int(m or 0) + int(s)) for n, m, s in left]
-    assert left == [(0, 4 * 15 + 2 * 20 + 160), (5, 180), (6, 160), (7, 0)]
-    assert said.count("note: all searches have ended") == 1
+    assert left == [(0, 2 * 20 + 160), (5, 180), (6, 160), (7, 0)]
+    assert said.count("note: all searches have ended; nothing to do up to round 4") == 1
 
 
 def test_work_is_counted_in_steps_of_candidates_and_lanes(compared):

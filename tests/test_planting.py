@@ -398,11 +398,12 @@ def test_the_dense_round_trains_a_planted_ticket_too():
     config = planted_config()
     config.algorithm = FIELDS["compare"].make()
     config.algorithm.methods, config.algorithm.densities = ("imp",), (0.5,)
-    config.controls.random = 0
+    config.controls.random = 1
     _, algorithm, roots = helpers.tiny_algorithm(config)
     _, info = algorithm.step(algorithm.init(roots))
     assert {label.lane for label in info.labels} == {"dense", "planted"}
-    assert algorithm.work == [2, 2]  # and then imp and its control
+    steps = config.train.steps
+    assert algorithm.work == [2 * steps, 3 * steps]  # imp and its controls
 
 
 def test_a_planted_ticket_is_named_with_its_density(capsys):

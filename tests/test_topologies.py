@@ -260,6 +260,11 @@ def infos(rounds):
     return [info for _, _, info in rounds]
 
 
+def test_the_work_of_a_round_is_that_of_its_lanes(rounds, infos):
+    algorithm = rounds[0][0]
+    assert algorithm.work == [len(info.labels) // 2 for info in infos]
+
+
 def test_rounds_have_the_topologies_of_their_degree(infos):
     names = [list(dict.fromkeys(label.lane for label in info.labels)) for info in infos]
     assert names == [

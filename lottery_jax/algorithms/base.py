@@ -202,7 +202,7 @@ class RoundInfo(NamedTuple):
         one row for every candidate or evaluation; None: they were not.
       untrained: the worth of masks without training is measured on the test split:
         column `untrained_test_accuracy`.
-      idle: nothing was done, since all searches had ended before.
+      idle: rounds after this one that have nothing to do, all searches having ended.
       notes: what there is to say to whoever looks on.
     """
 
@@ -225,7 +225,7 @@ class RoundInfo(NamedTuple):
     truth: Truth | None = None
     search: dict[str, np.ndarray] | None = None
     untrained: bool = False
-    idle: bool = False
+    idle: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -273,8 +273,8 @@ class Algorithm(NamedTuple):
       step: `step(state) -> (state, RoundInfo)`, one round; the state is a pytree of
         arrays, all that is needed to go on.
       ladder: weights to keep in every round, known before the first one runs.
-      work: how much each round has to do, in units of any kind, such as lanes that are
-        trained; None: all as much.
+      work: how much each round has to train or to search, in units of any kind; 0:
+        next to nothing. None: all as much.
     """
 
     init: Callable[[dict], Any]

@@ -135,6 +135,8 @@ def compare(
     learning = [strand for strand in strands if strand.method.learns]
     if learning:
         learn = make_learn(make_run, learning, layers.sizes, datasets, **search)
+    trains = {strand.data for strand in strands if strand.method.after != "init"}
+    on_dense = [CLEAN, *sorted(trains - {CLEAN})]
     truths = make_truths(model, replicates)
     numbers = jnp.arange(replicates)
     steps = jnp.array(grid({}, 0))
@@ -149,12 +151,11 @@ def compare(
 
     def init(roots) -> CompareState:
         theta = draw(roots)
-        trains = {s.data for s in strands if s.method.after != "init"}
         state = CompareState(
             jnp.int32(0),
             roots,
             theta,
-            dict.fromkeys([CLEAN, *sorted(trains - {CLEAN})], theta),
+            dict.fromkeys(on_dense, theta),
             {
                 strand.name: (theta, masks.full(theta))
                 for strand in strands
@@ -341,6 +342,9 @@ def compare(
         )
         return after, info
 
-    in_round = len(strands) + len(tickets) * len(draws(controls))
-    work = [1 if model.truth is None else 2] + [in_round] * len(densities)
+    first = len(on_dense) + (model.truth is not None)
+    later = len(strands) + len(tickets) * len(draws(controls))
+    later += sum(s.method.after == "ticket" and s.data != CLEAN for s in strands)
+    train, learned = grid({}, 0)[-1], sum(search["steps"] for _ in learning)
+    work = [train * first] + [train * later + learned] * len(densities)
     return Algorithm(init, step, budget.ladder, work)

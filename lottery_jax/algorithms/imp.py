@@ -320,7 +320,9 @@ def imp(
         )
         return advance(state, lanes, trained), info
 
-    return Algorithm(init, step, rungs)
+    full, before = grid({}, 0)[-1], 0 if rewind_to.restart else rewind_step
+    work = [full] + [(full - before) * retrain] * (len(rungs) - 1)
+    return Algorithm(init, step, rungs, work)
 
 
 def layer_fractions(

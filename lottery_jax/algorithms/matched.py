@@ -208,5 +208,5 @@ def matched(
         return after, info
 
     in_last = 1 + len(BESIDE) + len(draws(controls))
-    work = [int(steps[-1]) * lanes for lanes in [1] * levels + [in_last]]
+    work = [grid({}, 0)[-1] * lanes for lanes in [1] * levels + [in_last]]
     return Matched(init, step, work)

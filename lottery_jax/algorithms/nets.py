@@ -255,11 +255,11 @@ def nets(
         number = int(state.round)
         if np.all(state.stopped):
             after = state._replace(round=state.round + 1)
-            return after, told(number, after)._replace(idle=True)
-        newcomers, lanes = breed(state) if number else first_generation(state)
-        # Nothing is evaluated on the way.
-        trained = measure(lanes, jnp.array([search["steps"]], jnp.int32))
-        after = join(state, newcomers, trained.summary)
+        else:
+            newcomers, lanes = breed(state) if number else first_generation(state)
+            # Nothing is evaluated on the way.
+            trained = measure(lanes, jnp.array([search["steps"]], jnp.int32))
+            after = join(state, newcomers, trained.summary)
         return after, told(number, after)
 
     @jax.jit
@@ -298,6 +298,7 @@ def nets(
             labels=[Label("ticket", 0, replicate) for replicate in range(replicates)],
             lanes=lane, rewound=None, old_mask=everything,
             trained=Trained(theta, theta, {}, history, summary), start=0, search=table,
+            idle=generations - number if np.all(state.stopped) else 0,
         )  # fmt: skip
 
     def step(state: NetsState) -> tuple[NetsState, RoundInfo]:
@@ -311,7 +312,7 @@ def nets(
 
     candidates = [settings.population - settings.elites] * (generations + 1)
     candidates[0] = settings.population
-    work = [search["steps"] * num for num in candidates] + compare.work
+    work = [search["steps"] * trains * num for num in candidates] + compare.work
     return Algorithm(init, step, [{} for _ in work], work)
 
 

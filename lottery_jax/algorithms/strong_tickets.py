@@ -299,13 +299,14 @@ def strong_tickets(
             trained=Trained(final, final, {}, history, summary),
             start=before,
             in_generations=True,
-            idle=number < last and bool(np.all(state.searches.stopped)),
+            idle=max(last - 1 - number, 0) if np.all(searches.stopped) else 0,
             search=_rows(table, found if number == last else None),
             notes=_unmet(table, settings),
         )
         return State(state.round + 1, roots, searches), info
 
-    work = [1] + [generations_per_round] * last
+    in_last = settings.max_generations - generations_per_round * (last - 1)
+    work = [0] + [generations_per_round] * (last - 1) + [in_last]
     return Algorithm(init, step, [{} for _ in work], work)
 
 

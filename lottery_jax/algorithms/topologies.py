@@ -168,7 +168,8 @@ def topologies(
         )
         return state._replace(round=state.round + 1), info
 
-    return Algorithm(init, step, rungs)
+    work = [1] + [len(chosen) * (1 + dense_init) for chosen in present]
+    return Algorithm(init, step, rungs, work)
 
 
 def of_degrees(

@@ -1,7 +1,7 @@
-"""What is printed while a run goes on: one line per round, a table at the end."""
+"""What is printed while a run goes on: a line per round, a table at the end."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lottery_jax.algorithms.base import RoundInfo
 from lottery_jax.reporting.results import lane_names, ticket_density
 
 console = Console(highlight=False, soft_wrap=True)
@@ -41,8 +42,41 @@ def of_checks(summary: pd.DataFrame) -> pd.Series:
     return summary.lane.str.contains("/")
 
 
+def notes(info: RoundInfo, certificate: Mapping) -> list[str]:
+    """What there is to say of a round beside its line."""
+    found = []
+    if empty := certificate["empty_layers"]:
+        more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+        layers = ", ".join(empty[:3]) + more
+        found.append(f"nothing is left of {layers} in a ticket of this round")
+    for name in certificate["idle_controls"]:
+        found.append(f"{name} came out as its ticket in this round")
+    found += info.notes
+    if info.idle:
+        last = info.round + info.idle
+        found.append(f"all searches have ended; nothing to do up to round {last}")
+    return found
+
+
+def seconds_left(took: float, work: float, to_come: Sequence[float]) -> float | None:
+    """Estimate for the rounds to come; None where nothing like them was done yet.
+
+    Args:
+      took: seconds of a round.
+      work: how much it had to do.
+      to_come: how much each of those after it has.
+    """
+    if work and (any(to_come) or not to_come):
+        return took / work * sum(to_come)
+    return None if work or any(to_come) else took * len(to_come)
+
+
 def show_round(
-    summary: pd.DataFrame, last: int, steps: int, seconds_left: float, compiled: bool
+    summary: pd.DataFrame,
+    last: int,
+    steps: int,
+    seconds_left: float | None,
+    compiled: bool,
 ):
     """One line: density, each lane's mean over replicates, speed, time left.
 
@@ -50,7 +84,7 @@ def show_round(
       summary: rows of the round.
       last: number of the last round.
       steps: optimizer steps a lane was trained.
-      seconds_left: estimate for the rounds to come.
+      seconds_left: estimate for the rounds to come; None: there is none.
       compiled: whether the round's time includes compilation.
     """
     number, seconds = summary["round"].iloc[0], summary.seconds.iloc[0]
@@ -68,13 +102,13 @@ def show_round(
         for lane, mean in means.items()
     )
     diverged = int(summary.diverged.sum())
-    speed = f"{len(summary) * steps / seconds:,.0f} lane-steps/s"
+    speed = f"{len(summary) * steps / seconds:,.0f} lane-steps/s" if steps else ""
     parts = [
         f"round {number:>2}/{last}",
         f"density {100 * density:6.2f}%",
         f"{what}{shown}",
-        f"{speed}{' (compiling included)' * compiled}" * (steps > 0),
-        f"{_duration(seconds_left)} left",
+        speed and f"{speed}{' (compiling included)' * compiled}",
+        "" if seconds_left is None else f"{_duration(seconds_left)} left",
         f"{diverged} lane{'s' if diverged > 1 else ''} diverged" * (diverged > 0),
     ]
     say("  ".join(filter(None, parts)))
