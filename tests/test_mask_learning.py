@@ -434,6 +434,13 @@ def run():
     return rounds(tiny())
 
 
+def test_the_work_of_a_round_counts_its_searches():
+    config = tiny(algorithm__checks=(), algorithm__densities=(0.5,))
+    config.algorithm.methods = (*LEARNED, "snip")
+    _, algorithm, _ = helpers.tiny_algorithm(config)
+    assert algorithm.work == [30, 6 * 2 * 30 + 5 * 120]  # with shuffles
+
+
 @pytest.mark.parametrize("method", LEARNED)
 def test_digits_are_told_apart_by_masks_alone(method, run):
     at = run.summary[run.summary["round"] == 1].groupby("lane")

@@ -629,7 +629,12 @@ def test_work_is_counted_in_steps_of_candidates_and_lanes(compared):
     _, algorithm, _ = helpers.tiny_algorithm(config)
     lanes = [len(info.labels) // config.replicates for info in infos]
     candidates = [6, 6 - config.algorithm.elites]
-    assert algorithm.work == [5 * n for n in candidates] + [20 * n for n in lanes]
+    levels = [20 * n for n in lanes]
+    assert algorithm.work == [*(5 * n for n in candidates), *levels]
+    config = config.copy_and_resolve_references()
+    config.algorithm.trains = False
+    _, algorithm, _ = helpers.tiny_algorithm(config)
+    assert algorithm.work == [0, 0, *levels]
 
 
 def test_the_loss_must_fit_the_classes(tmp_path):
