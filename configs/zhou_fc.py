@@ -11,8 +11,8 @@ Expect at 6.9 % of the weights 98.2 % for `large_final` and 98.1 % for `movement
 96.4 % for `random`, and that `small_final` learns nothing; with
 `large_final_same_sign,untrained` at best 77 %, on signed constants 88 (three and a half
 minutes on two free cores); 98 % for `supermask_rescaled` in the paper, 97.4 after 30
-epochs here. Extrapolated from a tenth of the steps, iterative pruning takes forty
-minutes; from ten epochs, learned masks an hour and a half, rescaled two and a half.
+epochs here. `large_final` takes twenty minutes; extrapolated from ten epochs, learned
+masks take an hour and a half, rescaled ones two and a half.
 
     lottery --config=configs/zhou_fc.py:movement --config.data.dir=DATA
 """
