@@ -3,6 +3,7 @@
 import inspect
 
 import jax
+import pandas as pd
 import pytest
 from absl import flags
 
@@ -87,6 +88,15 @@ def test_presets_are_the_papers():
     assert theory.train.optimizer == "sgd" and theory.train.learning_rate == 5
     conv = load("conv_cifar10.py:conv_6")
     assert conv.algorithm.conv_prune_fraction == 0.15 and conv.train.steps == 30_000
+
+
+def test_what_zhou_et_al_claim_is_the_row_of_the_reference():
+    path = helpers.REPOSITORY / "docs" / "results" / "zhou_fc" / "reference.csv"
+    reference = pd.read_csv(path).query("round == 12").set_index("score")["mean"]
+    assert len(reference) == 13
+    for score, accuracy in reference.items():
+        (claim,) = load(f"zhou_fc.py:{score}").claims
+        assert (claim["round"], claim["expected"]) == (12, accuracy), score
 
 
 WRONG = {
