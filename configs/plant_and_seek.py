@@ -1,8 +1,8 @@
 """Plant 'n' Seek: do methods find a ticket that is known to be there?
 
-Fischer & Burkholz (arXiv:2111.11153) hide a hand-made network in a random one of three
-hidden layers of 100 units, and judge pruning methods by the accuracy that they reach.
-Here the masks are compared with what was planted as well (`recall`, `precision`).
+Fischer & Burkholz (arXiv:2111.11153) hide a hand-made network in a random one, here of
+three hidden layers of 100 units, and judge pruning methods by the accuracy that they
+reach. The masks are compared with what was planted as well (`recall`, `precision`).
 Presets: `circle` (the default), `helix`, `relu`; `faithful`: planted as in the paper's
 code, which gives some layers away; `loud`: weights planted twice as large as the rest;
 `sanity`: with the checks of what methods depend on; `smoke`.

@@ -22,22 +22,21 @@ import functools
 from lottery_jax import config as configs
 from lottery_jax.tickets import SCORES
 
-# Test accuracy at the early-stop step at 6.95 % of the weights (round 12), from the
-# tables of an independent run of the paper's code with five seeds.
+# Test accuracy at the early-stop step at 6.95 % of the weights (round 12), mean and
+# standard deviation, from the tables of an independent run of the paper's code with
+# five seeds. (Its variants of magnitude_increase by sign keep some of the other sign.)
 AT_ROUND_12 = {
-    "magnitude_increase": 98.30,
-    "large_final_same_sign": 98.25,
-    "large_final": 98.23,
-    "magnitude_increase_same_sign": 98.23,
-    "movement": 98.11,
-    "large_init_large_final": 97.48,
-    "large_init": 96.94,
-    "large_final_diff_sign": 96.84,
-    "random": 96.83,
-    "magnitude_increase_diff_sign": 96.81,
-    "small_init": 96.66,
-    "small_init_small_final": 96.20,
-    "small_final": 35.75,
+    "magnitude_increase": (98.30, 0.10),
+    "large_final_same_sign": (98.25, 0.10),
+    "large_final": (98.23, 0.10),
+    "movement": (98.11, 0.09),
+    "large_init_large_final": (97.48, 0.21),
+    "large_init": (96.94, 0.14),
+    "large_final_diff_sign": (96.84, 0.16),
+    "random": (96.83, 0.07),
+    "small_init": (96.66, 0.13),
+    "small_init_small_final": (96.20, 0.16),
+    "small_final": (35.75, 7.72),
 }
 
 
@@ -76,15 +75,16 @@ def claims_of(config):
         stated = dict(
             id="DWR", statement="learned mask on signed constants (%)", round=0,
             quantity="test_accuracy", lane="constant_signed", measure="percent",
-            relation="at_least", expected=95.0,
+            relation="about", expected=98.0, tolerance=0.5,
         )  # fmt: skip
         return (stated,) if algorithm.rescale else ()
     if algorithm.score not in AT_ROUND_12 or not algorithm.retrain:
         return ()
+    mean, deviation = AT_ROUND_12[algorithm.score]
     stated = dict(
         id=algorithm.score, statement="accuracy at 6.9 % (%)", round=12,
         quantity="early_stop_test_accuracy", measure="percent", relation="about",
-        expected=AT_ROUND_12[algorithm.score], tolerance=0.5,
+        expected=mean, tolerance=max(0.3, 3 * deviation),
     )  # fmt: skip
     return (stated,)
 
