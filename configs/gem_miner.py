@@ -2,11 +2,11 @@
 
 LeNet-300-100 of signed constants without biases on MNIST. `gem_miner` learns scores of
 the frozen weights and freezes the lowest out for good, step by step, down to 20, 3.72
-and 1.44 % (19 rounds of IMP); the tickets are then trained from theta_0. The paper's
-checks: the mask shuffled within layers, fresh weights of the same law (its code changes
-the law as well), and a search that freezes the highest scores. Beside it `edge_popup`,
-`imp`, `snip`, `smart_ratio` and `random`. Presets after a colon: `conv_2` on CIFAR-10,
-`digits`, and `smoke`.
+and 1.44 %, that of IMP after 19 rounds; the tickets are then trained from theta_0. The
+paper's checks: the mask shuffled within layers, fresh weights of the same law (its code
+changes the law as well), and a search that freezes the highest scores. Beside it
+`edge_popup`, `imp`, `snip`, `smart_ratio` and `random`. Presets after a colon: `conv_2`
+on CIFAR-10, `digits`, and `smoke`.
 
 Expect at 3.72 % 97.2 %, 3.4 points less shuffled and 0.85 with fresh weights, where
 `snip` loses nothing by either (docs/results/gem_miner); the paper, on ResNet-20, has

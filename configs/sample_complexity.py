@@ -1,6 +1,6 @@
 """Sample complexity of tickets: how many samples does so sparse a network need?
 
-The numerical side of Zhang et al. (arXiv:2110.05667), the sizes our own: teacher and
+The numerical side of Zhang et al. (arXiv:2110.05667), all numbers our own: teacher and
 student are the mean of K = 5 ReLU units on 50 Gaussian inputs; the mask keeps r weights
 of each unit. A student starts at relative distance 0.3 and trains on N samples at once
 with heavy-ball momentum; it succeeds where it ends within 0.1 % of the teacher. The

@@ -275,7 +275,7 @@ def _values(summary, id, quantity, lane, number):
 
 
 def to_markdown(verdicts: pd.DataFrame) -> str:
-    """The table for people, percentages with two decimals."""
+    """The table for people, three digits of every estimate."""
     head = ("claim", "percent of weights", "paper", "estimate", "95 % interval",
             "by replicate", "detectable", "replicates", "verdict")  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
