@@ -76,7 +76,7 @@ def blobs(config):
     config.data.standardize = "none"
     config.data.validation_size = 5000
     config.model.hidden = (100,)
-    _by_loss(config)
+    _by_loss(config, patience=250)
 
 
 def digits(config):
@@ -87,14 +87,17 @@ def digits(config):
     config.data.test_size = 450
     config.model.hidden = (75,)
     config.algorithm.prune_on = "both"  # 300 images would be overfitted
-    _by_loss(config)
+    _by_loss(config, patience=100)
 
 
-def _by_loss(config):
-    """The second paper's objective and stop rule for more classes."""
+def _by_loss(config, patience):
+    """The second paper's objective and stop rules for more classes.
+
+    A search also stops where all of the training split is right, as with two classes.
+    """
     config.algorithm.objective = "cross_entropy"
     config.algorithm.max_generations = 11_000
-    config.algorithm.patience = 250
+    config.algorithm.patience = patience
     config.algorithm.generations_per_round = 500
 
 

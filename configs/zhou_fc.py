@@ -24,8 +24,8 @@ from lottery_jax.tickets import SCORES
 
 # Round, and test accuracy there at the early-stop step, mean and standard deviation, of
 # an independent run of the paper's code with five seeds. Round 12 has 6.95 % of the
-# weights; of small_final nothing is left there. Its magnitude_increase_same_sign and
-# _diff_sign keep weights of the other sign too and are left out.
+# weights, where small_final falls too steeply to be compared. Its variants of
+# magnitude_increase by sign keep weights of the other sign too and are left out.
 REFERENCE = {
     "magnitude_increase": (12, 98.30, 0.10),
     "large_final_same_sign": (12, 98.25, 0.10),
