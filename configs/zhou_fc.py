@@ -7,12 +7,12 @@ masks of the score at every density, put on the initial weights and, as the lane
 initial weights and on signed constants; `supermask_rescaled`: with dynamic weight
 rescaling. `smoke`: seconds, on digits.
 
-Expect at 6.9 % of the weights 98.2 % for `large_final`, 98.1 % for `movement`, 96.8 %
-for `random` and 36 % for `small_final`; with `large_final_same_sign,untrained` at best
-77 %, on signed constants 88 (three and a half minutes on two free cores); 98 % for
-`supermask_rescaled` in the paper, 97.4 after 30 epochs here. `large_final` takes twenty
-minutes; extrapolated from ten epochs, learned masks take an hour and a half, rescaled
-ones two and a half.
+Expect at 6.95 % of the weights 98.1 % for `large_final` and `movement`, 97.0 % for
+`random` and 36 % for `small_final`, each in 19 to 21 minutes on two free cores; with
+`large_final_same_sign,untrained` at best 77 %, on signed constants 88 (about five
+minutes); with `supermask_rescaled` 97.4 % after 30 epochs (98 are quoted of the paper).
+Extrapolated from ten epochs, learned masks take an hour and a half, rescaled ones two
+and a half.
 
     lottery --config=configs/zhou_fc.py:movement --config.data.dir=DATA
 """

@@ -5,7 +5,7 @@
 
 runs what is not there yet of the presets of `configs/zhou_fc.py` in the folder RUNS,
 and writes claims, tables and figures beside this file: two hours on two free cores, of
-which a score takes 20 minutes and its untrained masks three and a half.
+which a score takes 20 minutes and its untrained masks about five.
 
 `reference.csv`: means and sample standard deviations of five seeds in percent, from the
 tables of bmiselis/deconstructing-lottery-tickets. It lacks their variants of
