@@ -28,7 +28,7 @@ REINIT_7 = {"versus_lane": "reinit", "versus_round": 7}
 # Rounds: 51.3 % is 3, 21.1 % 7, 13.5 % 9, 5.6 % 13, 3.6 % 15, 2.9 % 16, 2.3 % 17. Of
 # L1, L4, L5, L7 and L8 the tolerances are those that an independent reproduction had
 # registered beforehand. The paper has L5 as "up to 0.35" at no density, L5b as about
-# 100 %, L9 as 100 %, L14 without a number. Steps depend on the budget: its is 50,000.
+# 100 %, L9 as 100 %, L14 without a number. Steps depend on the budget, there 50,000.
 CLAIMS = (
     claim("L1", "ticket stops earlier than dense (%)", STEP, 7,
           "percent_earlier", "about", 38.0, tolerance=15.0),

@@ -25,12 +25,6 @@ from lottery_jax.analysis import claims
 from lottery_jax.reporting import plotting
 
 ITERATIVE = ("large_final", "magnitude_increase", "movement", "random", "small_final")
-UNTRAINED = ("large_final", "magnitude_increase", "movement", "random",
-             "large_final_same_sign")  # fmt: skip
-LOOKS = {
-    score: plotting.layer_style(place)
-    for place, score in enumerate(dict.fromkeys(ITERATIVE + UNTRAINED))
-}
 SEEDS = 5  # of the reference
 BEST_OF_SEEDS = {
     "large_final": "39.9 +- 4.0",
@@ -40,6 +34,12 @@ BEST_OF_SEEDS = {
     "large_final_same_sign": "79.3 +- 2.1",
 }
 """The reference's untrained masks of initial weights: best round of each seed."""
+
+UNTRAINED = tuple(BEST_OF_SEEDS)
+LOOKS = {
+    score: plotting.layer_style(place)
+    for place, score in enumerate(dict.fromkeys(ITERATIVE + UNTRAINED))
+}
 
 BEST = "early_stop_test_accuracy"
 HERE = Path(__file__).parent
@@ -124,7 +124,7 @@ def draw(axes, summary: pd.DataFrame, both: pd.DataFrame | None):
 
 
 def figure(contents, about: str, path: Path):
-    """Two panels; contents: of each (summary, both or None, label, limits of y)."""
+    """Two panels; contents: (summary, both or None, label, limits of y) of each."""
     drawn, panels = plotting.panels(2, share=False, width=4.4)
     for axes, (summary, both, label, limits) in zip(panels, contents, strict=True):
         draw(axes, summary, both)
@@ -132,14 +132,15 @@ def figure(contents, about: str, path: Path):
         axes.set_ylim(limits)
     panels[0].legend(frameon=False, handlelength=3.5, fontsize=8)
     drawn.suptitle(
-        f"{about}, five replicates; hollow: Zhou et al.'s code, five seeds; 95 % both",
+        f"{about}, five replicates; hollow: Zhou et al.'s code, five seeds; "
+        "bands and bars: 95 %",
         fontsize=9,
     )
     FigureCanvasAgg(drawn).print_png(path)
 
 
 def order(better: str, worse: str) -> dict:
-    """A claim: of tickets after 12 rounds one score's are more accurate."""
+    """A claim: after 12 rounds one score's tickets are more accurate than another's."""
     return dict(
         id=f"{better} > {worse}", statement="accuracy after 12 rounds (points)",
         quantity=BEST, lane=f"{better}/ticket", round=12,
@@ -149,6 +150,7 @@ def order(better: str, worse: str) -> dict:
 
 
 def save(summary: pd.DataFrame, both: pd.DataFrame, name: str):
+    """Every replicate, and the means beside the reference's."""
     columns = ["score", "lane", "round", "replicate", "density", "early_stop_step"]
     columns += [BEST, "test_accuracy"]
     summary[columns].to_csv(HERE / f"{name}.csv", index=False, float_format="%.6g")
